@@ -1,0 +1,237 @@
+//! One chunk: sealed, named, opened.
+//!
+//! A chunk's zero tail is cut off; what is left is the payload, compressed or not. Then
+//!
+//! ```text
+//! key        = SHA-256("lambent chunk 1" ‖ salt ‖ encoding ‖ payload)
+//! ciphertext = AES-256-CTR(key, IV = 0, payload)
+//! id         = BLAKE3(ciphertext)
+//! ```
+//! A zero IV is sound because a key meets one payload only. The key is derived from the payload as it is encrypted,
+//! after compression: were it derived from the plaintext, two versions of a compressor could make one key meet two
+//! payloads, and the XOR of the two ciphertexts would leak both. SHA-256 and not BLAKE3 derives the key: it runs at
+//! push time only, on the payload that is left after compression. See docs/decisions/0002.
+
+use crate::{CHUNK_BYTES, ChunkEntry, ChunkId, ChunkKey, Salt};
+use aws_lc_rs::cipher::{
+    AES_256, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey,
+};
+use aws_lc_rs::digest;
+use aws_lc_rs::iv::FixedLength;
+
+const KEY_LABEL: &[u8] = b"lambent chunk 1";
+
+/// Compressed payloads are kept only when they save this share of the payload: 1/16, so that a read never pays for
+/// decompression without moving fewer bytes.
+const COMPRESSION_GAIN_MIN: usize = 16;
+
+/// zstd's level. 1 already has most of the gain on file-system chunks, and higher ones are slower than a disk.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How a chunk's payload is encoded, as the manifest says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// The plaintext itself.
+    Raw = 0,
+    /// One LZ4 block (no frame, no size): the plaintext is at most [`CHUNK_BYTES`].
+    Lz4 = 1,
+    /// One zstd frame.
+    Zstd = 2,
+}
+
+impl Encoding {
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Raw),
+            1 => Some(Self::Lz4),
+            2 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// What the writer tries; each chunk is compressed only where that saves enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Store plaintext as it is.
+    None,
+    /// LZ4: little CPU, opened at about 3 GB/s a core.
+    Lz4,
+    /// zstd at level 1: fewer bytes, opened at about 1 GB/s a core.
+    Zstd,
+}
+
+/// What [`seal_chunk`] made of a chunk.
+#[derive(Debug)]
+pub enum SealedChunk {
+    /// All bytes were zero: nothing is stored.
+    Zero,
+    /// The manifest's entry, the key that opens the chunk, and the bytes to store under `entry.id`.
+    Data {
+        /// Goes into the manifest's chunk list.
+        entry: ChunkEntry,
+        /// Goes into the manifest's sealed key table.
+        key: ChunkKey,
+        /// Goes into the store.
+        ciphertext: Vec<u8>,
+    },
+}
+
+/// Seals one chunk; equal plaintext, salt and compression give equal bytes.
+///
+/// The vector is encrypted in place and handed back, so an uncompressed chunk is not copied.
+///
+/// # Panics
+/// When `plaintext` is not [`CHUNK_BYTES`] long.
+#[must_use]
+pub fn seal_chunk(salt: &Salt, mut plaintext: Vec<u8>, compression: Compression) -> SealedChunk {
+    assert_eq!(plaintext.len(), CHUNK_BYTES, "a chunk is sealed whole");
+    plaintext.truncate(length_without_zero_tail(&plaintext));
+    if plaintext.is_empty() {
+        return SealedChunk::Zero;
+    }
+    let (encoding, mut payload) = encode(plaintext, compression);
+    let key = derive_key(salt, encoding, &payload);
+    encrypt(&key, &mut payload);
+    let id = ChunkId::of(&payload);
+    let length = u32::try_from(payload.len()).expect("a payload is never longer than a chunk");
+    SealedChunk::Data {
+        entry: ChunkEntry::Data {
+            id,
+            stored_bytes: length,
+            encoding,
+        },
+        key,
+        ciphertext: payload,
+    }
+}
+
+/// Why a sealed chunk does not open. Always a sign of bad data, never of a bad moment.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The stored bytes are not the ones that the id names.
+    #[error("chunk {id} is corrupt: its {bytes} stored bytes have another hash")]
+    Corrupt {
+        /// The chunk that was asked for.
+        id: ChunkId,
+        /// How many bytes came instead.
+        bytes: usize,
+    },
+    /// The bytes are the named ones and decrypt to something that does not decompress.
+    #[error("chunk {id} is not what its manifest says: the payload does not decode as {encoding:?}")]
+    Undecodable {
+        /// The chunk that was asked for.
+        id: ChunkId,
+        /// The encoding that the manifest gives.
+        encoding: Encoding,
+    },
+}
+
+/// Checks, decrypts and decodes one chunk into `plaintext`, which holds exactly [`CHUNK_BYTES`] afterwards.
+///
+/// On an error `plaintext` has unspecified contents. The bytes are hashed before they are decrypted, so nothing that
+/// was not named by the manifest ever reaches a decoder.
+pub fn open_chunk(
+    entry: &ChunkEntry,
+    key: &ChunkKey,
+    mut stored: Vec<u8>,
+    plaintext: &mut Vec<u8>,
+) -> Result<(), OpenError> {
+    plaintext.clear();
+    if let ChunkEntry::Data {
+        id,
+        encoding,
+        stored_bytes,
+    } = *entry
+    {
+        if stored.len() != stored_bytes as usize || ChunkId::of(&stored) != id {
+            return Err(OpenError::Corrupt {
+                id,
+                bytes: stored.len(),
+            });
+        }
+        decrypt(key, &mut stored);
+        decode(encoding, stored, plaintext).ok_or(OpenError::Undecodable { id, encoding })?;
+    }
+    plaintext.resize(CHUNK_BYTES, 0);
+    Ok(())
+}
+
+fn length_without_zero_tail(bytes: &[u8]) -> usize {
+    const STRIDE: usize = 64;
+    let mut length = bytes.len();
+    while length >= STRIDE && bytes[length - STRIDE..length] == [0; STRIDE] {
+        length -= STRIDE;
+    }
+    bytes[..length]
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1)
+}
+
+fn encode(plaintext: Vec<u8>, compression: Compression) -> (Encoding, Vec<u8>) {
+    let (encoding, compressed) = match compression {
+        Compression::None => return (Encoding::Raw, plaintext),
+        Compression::Lz4 => (Encoding::Lz4, lz4_flex::block::compress(&plaintext)),
+        Compression::Zstd => (
+            Encoding::Zstd,
+            zstd::bulk::compress(&plaintext, ZSTD_LEVEL).expect("zstd compresses any memory at a fixed valid level"),
+        ),
+    };
+    if compressed.len() + plaintext.len() / COMPRESSION_GAIN_MIN <= plaintext.len() {
+        (encoding, compressed)
+    } else {
+        (Encoding::Raw, plaintext)
+    }
+}
+
+/// `None` when the payload is not a valid encoding of at most a chunk's bytes.
+fn decode(encoding: Encoding, payload: Vec<u8>, plaintext: &mut Vec<u8>) -> Option<()> {
+    match encoding {
+        Encoding::Raw if payload.len() <= CHUNK_BYTES => *plaintext = payload,
+        Encoding::Raw => return None,
+        Encoding::Lz4 => {
+            plaintext.resize(CHUNK_BYTES, 0);
+            let length = lz4_flex::block::decompress_into(&payload, plaintext).ok()?;
+            plaintext.truncate(length);
+        }
+        Encoding::Zstd => {
+            plaintext.reserve(CHUNK_BYTES);
+            zstd::bulk::Decompressor::new()
+                .ok()?
+                .decompress_to_buffer(&payload, plaintext)
+                .ok()?;
+        }
+    }
+    (plaintext.len() <= CHUNK_BYTES).then_some(())
+}
+
+fn derive_key(salt: &Salt, encoding: Encoding, payload: &[u8]) -> ChunkKey {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(KEY_LABEL);
+    context.update(salt.as_bytes());
+    context.update(&[encoding as u8]);
+    context.update(payload);
+    let hash = context.finish();
+    ChunkKey::from_bytes(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+}
+
+fn encrypt(key: &ChunkKey, payload: &mut [u8]) {
+    let key = EncryptingKey::ctr(unbound(key)).expect("AES-256 has a counter mode");
+    key.less_safe_encrypt(payload, EncryptionContext::Iv128(FixedLength::from([0; 16])))
+        .expect("counter mode encrypts any length");
+}
+
+fn decrypt(key: &ChunkKey, payload: &mut [u8]) {
+    let key = DecryptingKey::ctr(unbound(key)).expect("AES-256 has a counter mode");
+    key.decrypt(payload, DecryptionContext::Iv128(FixedLength::from([0; 16])))
+        .expect("counter mode decrypts any length");
+}
+
+fn unbound(key: &ChunkKey) -> UnboundCipherKey {
+    UnboundCipherKey::new(&AES_256, key.expose()).expect("a chunk key has the 32 bytes that AES-256 wants")
+}
+
+#[cfg(test)]
+mod tests;

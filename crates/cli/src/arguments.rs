@@ -1,0 +1,152 @@
+//! The command line.
+
+use crate::size::Size;
+use chunk::Account;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use image::source::platform::Platform;
+use image::source::spec::SourceSpec;
+use std::path::PathBuf;
+use store::StoreLocation;
+
+/// Serverless inference on machines of your own.
+#[derive(Debug, Parser)]
+#[command(name = "lambent", version, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where things are kept; the same for every command.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArguments {
+    /// Directory for store, keyring and scratch files [default: $XDG_DATA_HOME/lambent or ~/.local/share/lambent]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Store instead of DIR/store: a directory, or s3://BUCKET/PREFIX?endpoint=URL&region=R&allow_http=true
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<StoreLocation>,
+    /// Account that owns the images, 12 digits
+    #[arg(long, global = true, value_name = "ID", default_value = "000000000000")]
+    pub(crate) account: Account,
+    /// AWS KMS key (id, ARN or alias) that wraps data keys, instead of the keyring in DIR/keyring.json
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) kms_key: Option<String>,
+    /// Endpoint of a KMS other than AWS's
+    #[arg(long, global = true, value_name = "URL", requires = "kms_key")]
+    pub(crate) kms_endpoint: Option<String>,
+    /// Region of the KMS key [default: AWS's own settings]
+    #[arg(long, global = true, value_name = "REGION", requires = "kms_key")]
+    pub(crate) kms_region: Option<String>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Container images as encrypted, shared chunks
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Flatten an image into one ext4 file system and store the chunks that the store does not have
+    #[command(
+        after_help = "Examples:\n  lambent image push oci:build/image:latest --name scorer\n  lambent image push python:3.12-slim\n  lambent image push docker-archive:model.tar --dry-run"
+    )]
+    Push(Box<PushArguments>),
+    /// List images
+    #[command(after_help = "Example:\n  lambent image ls --json")]
+    Ls,
+    /// Show layers, configuration, sizes, and the share of bytes that only this image has
+    #[command(after_help = "Example:\n  lambent image inspect scorer")]
+    Inspect(NameArgument),
+    /// Read every chunk from the store and check it
+    #[command(after_help = "Example:\n  lambent image verify scorer")]
+    Verify(NameArgument),
+    /// Write the ext4 image to a file
+    #[command(after_help = "Example:\n  lambent image export scorer scorer.ext4 && e2fsck -fn scorer.ext4")]
+    Export(ExportArguments),
+    /// Show what two images share
+    #[command(after_help = "Example:\n  lambent image compare scorer:1 scorer:2")]
+    Compare(CompareArguments),
+    /// Remove an image; its chunks stay until garbage collection
+    #[command(after_help = "Example:\n  lambent image rm scorer:1")]
+    Rm(NameArgument),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArguments {
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REPO:TAG], or a registry reference
+    pub(crate) source: SourceSpec,
+    /// Name in the store [default: from SOURCE]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Platform to choose from an index, as linux/arm64/v8 [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+    /// How data chunks are compressed before they are sealed
+    #[arg(long, value_enum, default_value_t = CompressionArgument::Lz4)]
+    pub(crate) compression: CompressionArgument,
+    /// Who shares chunks with this image: all accounts of the store, or this one alone
+    #[arg(long, value_enum, default_value_t = ScopeArgument::Shared)]
+    pub(crate) salt_scope: ScopeArgument,
+    /// Threads that read and seal [default: as many as the machine has]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Largest sum of unpacked bytes, as 10GiB
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    pub(crate) unpacked_max: Size,
+    /// Largest number of entries in all layers; memory grows by about 200 bytes with each
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    pub(crate) entries_max: u64,
+    /// Registry (HOST[:PORT]) to speak to without TLS; loopback ones always are
+    #[arg(long, value_name = "HOST")]
+    pub(crate) plain_http: Vec<String>,
+    /// Do everything but store: show what would be new
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NameArgument {
+    /// The image's name, as `lambent image ls` shows it
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The image's name, as `lambent image ls` shows it
+    pub(crate) name: String,
+    /// File to write; it appears when it is complete
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// One image
+    pub(crate) first: String,
+    /// Another image
+    pub(crate) second: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CompressionArgument {
+    /// Plain bytes
+    None,
+    /// Fast to open
+    Lz4,
+    /// Smaller
+    Zstd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ScopeArgument {
+    /// All accounts
+    Shared,
+    /// This account alone
+    Account,
+}

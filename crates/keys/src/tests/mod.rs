@@ -1,0 +1,14 @@
+//! What every provider keeps, and what each adds.
+
+#[cfg(feature = "aws-kms")]
+mod aws_kms;
+mod conformance;
+mod keyring;
+#[cfg(feature = "aws-kms")]
+mod moto;
+
+use chunk::Account;
+
+fn account(last: u8) -> Account {
+    format!("12345678901{last}").parse().unwrap()
+}

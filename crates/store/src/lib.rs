@@ -1,0 +1,37 @@
+//! Sealed chunks, manifests and image records at rest in an object store.
+//!
+//! One crate speaks to object storage, a local directory or S3, and one crate deletes: this one. Everything that it
+//! writes is complete or absent, whenever its writer is killed; what it writes twice is stored once. It retries what
+//! a bad moment broke, within a budget, and reports the rest in one message that says what was tried, on what, where.
+//!
+//! It never opens what it stores: no key passes through here, and records are opaque bytes. It reads no environment
+//! variable and no flag: the caller hands in [`StoreLocation`], [`Settings`] and [`AwsOptions`].
+//!
+//! Read first: `layout` (the page of every stored key), [`Store`], [`ChunkWriter`].
+
+mod backend;
+mod chunk_writer;
+mod error;
+mod fault;
+mod layout;
+mod location;
+mod put;
+mod record_name;
+mod retry;
+mod root;
+mod settings;
+mod store;
+
+pub use backend::{AwsOptions, OpenError};
+pub use chunk_writer::{ChunkWriter, Progress, WriteMode, WriterStopped, Written};
+pub use error::{ErrorKind, ObjectCorrupt, ObjectMissing, ObjectTooLarge, StoreError};
+pub use fault::{CallFailed, Fault};
+pub use location::{LocationError, S3Location, StoreLocation};
+pub use put::Put;
+pub use record_name::{RECORD_NAME_BYTES_MAX, RecordNameError};
+pub use root::{NoActiveRoot, Root, RootState};
+pub use settings::{Settings, SettingsError};
+pub use store::{RecordEntry, Store};
+
+#[cfg(test)]
+mod tests;

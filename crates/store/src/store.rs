@@ -1,0 +1,309 @@
+//! The operations of a store. Each is complete or has not happened, and may be repeated.
+
+use crate::backend::Backend;
+use crate::chunk_writer::{ChunkWriter, WriteMode};
+use crate::error::Sort;
+use crate::put::{create, put_once, size};
+use crate::record_name::unescape;
+use crate::retry::Retry;
+use crate::{
+    AwsOptions, CallFailed, NoActiveRoot, ObjectCorrupt, ObjectMissing, ObjectTooLarge, OpenError, Put, Root,
+    RootState, Settings, StoreError, StoreLocation, layout,
+};
+use bytes::Bytes;
+use chunk::{Account, ChunkId};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use std::time::SystemTime;
+
+/// A store of chunks, manifests and records. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    backend: Backend,
+    retry: Retry,
+    settings: Settings,
+}
+
+/// A line of [`Store::list_records`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordEntry {
+    /// The image's name.
+    pub name: String,
+    /// Bytes of the record itself, not of the image.
+    pub record_bytes: u64,
+    /// When the record was last written, by the store's clock.
+    pub modified: SystemTime,
+}
+
+impl Store {
+    /// Opens a store; a directory is made when it is not there. Nothing is sent to a remote store yet.
+    pub fn open(location: &StoreLocation, settings: Settings, aws: &AwsOptions) -> Result<Self, OpenError> {
+        settings.check()?;
+        let backend = Backend::open(location, &settings, aws)?;
+        Ok(Self::over(backend, settings))
+    }
+
+    pub(crate) const fn over(backend: Backend, settings: Settings) -> Self {
+        Self {
+            backend,
+            retry: Retry::new(&settings),
+            settings,
+        }
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The root to write under: the newest active one. An empty store gets its first root here; of several that come
+    /// at once one makes it and all use it.
+    pub async fn active_root(&self) -> Result<Root, StoreError> {
+        let mut generations = self.generations().await?;
+        if generations.is_empty() {
+            generations = self.create_first_root().await?;
+        }
+        for generation in generations.iter().rev() {
+            let root = self.root(*generation).await?;
+            if root.state == RootState::Active {
+                return Ok(root);
+            }
+        }
+        Err(NoActiveRoot {
+            place: self.backend.place.to_string(),
+            roots: generations.len(),
+        }
+        .into())
+    }
+
+    /// The root that a manifest names.
+    pub async fn root(&self, generation: u32) -> Result<Root, StoreError> {
+        let name = generation.to_string();
+        let bytes = self.read(Sort::Root, &name, &layout::root(generation)).await?;
+        Root::decode(generation, &bytes).map_err(|reason| self.corrupt(Sort::Root, &name, reason).into())
+    }
+
+    /// Stores a sealed chunk, if it is not there.
+    ///
+    /// A chunk that is there with another length is torn (a copy of the directory that broke off, say) and is replaced:
+    /// it cannot be another chunk, since its name is its hash. One with the right length and wrong bytes is not found
+    /// here, but by whoever opens it.
+    pub async fn put_chunk(&self, generation: u32, id: ChunkId, stored: Bytes) -> Result<Put, StoreError> {
+        debug_assert_eq!(ChunkId::of(&stored), id, "a chunk is stored under its own hash");
+        let key = layout::chunk(generation, id);
+        check_size(Sort::Chunk, &id.to_string(), stored.len())?;
+        self.put_if_absent(&key, stored).await
+    }
+
+    /// What [`Store::put_chunk`] would do with a chunk of this many bytes; writes nothing.
+    pub async fn find_chunk(&self, generation: u32, id: ChunkId, stored_bytes: usize) -> Result<Put, StoreError> {
+        let key = layout::chunk(generation, id);
+        let found = self.retry.run(|| size(&self.backend.objects, &key)).await;
+        let found = found.map_err(|source| self.failed("look for", &key, source))?;
+        Ok(if found == Some(stored_bytes as u64) {
+            Put::Present
+        } else {
+            Put::New
+        })
+    }
+
+    /// The stored bytes of a chunk, not yet checked: [`chunk::open_chunk`] hashes them before it opens them.
+    pub async fn get_chunk(&self, generation: u32, id: ChunkId) -> Result<Bytes, StoreError> {
+        self.read(Sort::Chunk, &id.to_string(), &layout::chunk(generation, id))
+            .await
+    }
+
+    /// A writer of many chunks.
+    #[must_use]
+    pub fn chunk_writer(&self, generation: u32, mode: WriteMode) -> ChunkWriter {
+        ChunkWriter::new(self.clone(), generation, mode)
+    }
+
+    /// Stores a sealed manifest, if it is not there, and gives its id.
+    pub async fn put_manifest(&self, generation: u32, sealed: Bytes) -> Result<ChunkId, StoreError> {
+        let id = ChunkId::of(&sealed);
+        let key = layout::manifest(generation, id);
+        check_size(Sort::Manifest, &id.to_string(), sealed.len())?;
+        self.put_if_absent(&key, sealed).await?;
+        Ok(id)
+    }
+
+    /// The manifest with this id; its bytes hash to it.
+    pub async fn get_manifest(&self, generation: u32, id: ChunkId) -> Result<Bytes, StoreError> {
+        let name = id.to_string();
+        let bytes = self
+            .read(Sort::Manifest, &name, &layout::manifest(generation, id))
+            .await?;
+        if ChunkId::of(&bytes) == id {
+            Ok(bytes)
+        } else {
+            let reason = format!("its {} bytes have another hash", bytes.len());
+            Err(self.corrupt(Sort::Manifest, &name, reason).into())
+        }
+    }
+
+    /// Makes an image visible, or replaces it: readers see the old record or the new one.
+    ///
+    /// Durable when it returns. Puts are durable one by one, so a record that is written after its chunks and its
+    /// manifest never outlives them.
+    pub async fn put_record(&self, account: &Account, name: &str, record: Bytes) -> Result<(), StoreError> {
+        let key = layout::record(account, name)?;
+        check_size(Sort::Record, name, record.len())?;
+        let put = || async { self.backend.objects.put(&key, record.clone().into()).await };
+        let put = self.retry.run(put).await;
+        put.map_err(|source| self.failed("write", &key, source))?;
+        Ok(())
+    }
+
+    /// The record of an image.
+    pub async fn get_record(&self, account: &Account, name: &str) -> Result<Bytes, StoreError> {
+        let key = layout::record(account, name)?;
+        self.read(Sort::Record, name, &key).await
+    }
+
+    /// The images of an account, by name.
+    pub async fn list_records(&self, account: &Account) -> Result<Vec<RecordEntry>, StoreError> {
+        let folder = layout::records(account);
+        let mut entries: Vec<_> = self
+            .list(&folder)
+            .await?
+            .iter()
+            .filter_map(|object| record_entry(&folder, object))
+            .collect();
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+
+    /// Removes an image from sight; its chunks and its manifest stay for garbage collection.
+    ///
+    /// Of two that remove the same image at the same moment both may succeed.
+    pub async fn delete_record(&self, account: &Account, name: &str) -> Result<(), StoreError> {
+        let key = layout::record(account, name)?;
+        let objects = &self.backend.objects;
+        // S3 deletes what is not there without complaint.
+        let found = self.retry.run(|| size(objects, &key)).await;
+        if found.map_err(|source| self.failed("look for", &key, source))?.is_none() {
+            return Err(self.missing(Sort::Record, name).into());
+        }
+        match self.retry.run(|| objects.delete(&key)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.failed("delete", &key, source).into()),
+        }
+    }
+
+    /// In order; foreign files are passed over.
+    async fn generations(&self) -> Result<Vec<u32>, StoreError> {
+        let folder = layout::roots();
+        // A push's first contact: a server that takes connections and says nothing is noticed here, long before
+        // `request_timeout`, which must leave time for slow uploads.
+        let first_contact = tokio::time::timeout(self.settings.retry_budget, self.list(&folder));
+        let objects = first_contact.await.unwrap_or_else(|elapsed| {
+            let source = Error::Generic {
+                store: "store",
+                source: Box::new(std::io::Error::from(elapsed)),
+            };
+            Err(self.failed("list", &folder, source).into())
+        })?;
+        let mut generations: Vec<_> = objects
+            .iter()
+            .filter_map(|object| layout::root_generation(&object.location))
+            .collect();
+        generations.sort_unstable();
+        Ok(generations)
+    }
+
+    async fn create_first_root(&self) -> Result<Vec<u32>, StoreError> {
+        let mut salt = [0; 32];
+        aws_lc_rs::rand::fill(&mut salt).expect("the system's random generator works, or nothing is safe");
+        let root = Root {
+            generation: 1,
+            state: RootState::Active,
+            salt,
+        };
+        let key = layout::root(root.generation);
+        let bytes = Bytes::from(root.encode());
+        let create = || create(&self.backend.objects, &key, bytes.clone());
+        match self.retry.run(create).await {
+            Ok(()) | Err(Error::AlreadyExists { .. }) => Ok(vec![root.generation]),
+            Err(source) => Err(self.failed("write", &key, source).into()),
+        }
+    }
+
+    async fn put_if_absent(&self, key: &Path, bytes: Bytes) -> Result<Put, StoreError> {
+        let objects = &self.backend.objects;
+        let put = self.retry.run(|| put_once(objects, key, bytes.clone())).await;
+        put.map_err(|source| self.failed("write", key, source).into())
+    }
+
+    /// Reads an object whole; its size is checked before its bytes are fetched.
+    async fn read(&self, sort: Sort, name: &str, key: &Path) -> Result<Bytes, StoreError> {
+        let attempt = || async {
+            let answer = self.backend.objects.get(key).await?;
+            if answer.meta.size > sort.bytes_max() {
+                return Ok(Err(answer.meta.size));
+            }
+            answer.bytes().await.map(Ok)
+        };
+        match self.retry.run(attempt).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(size)) => {
+                let reason = format!("it has {size} bytes, at most {} are possible", sort.bytes_max());
+                Err(self.corrupt(sort, name, reason).into())
+            }
+            Err(Error::NotFound { .. }) => Err(self.missing(sort, name).into()),
+            Err(source) => Err(self.failed("read", key, source).into()),
+        }
+    }
+
+    async fn list(&self, folder: &Path) -> Result<Vec<ObjectMeta>, StoreError> {
+        let list = || self.backend.objects.list(Some(folder)).try_collect::<Vec<_>>();
+        let objects = self.retry.run(list).await;
+        objects.map_err(|source| self.failed("list", folder, source).into())
+    }
+
+    fn failed(&self, action: &'static str, key: &Path, source: Error) -> CallFailed {
+        CallFailed::new(action, key, &self.backend.place, source)
+    }
+
+    fn missing(&self, sort: Sort, name: &str) -> ObjectMissing {
+        ObjectMissing {
+            sort,
+            name: name.to_owned(),
+            place: self.backend.place.to_string(),
+        }
+    }
+
+    fn corrupt(&self, sort: Sort, name: &str, reason: String) -> ObjectCorrupt {
+        ObjectCorrupt {
+            sort,
+            name: name.to_owned(),
+            place: self.backend.place.to_string(),
+            reason,
+        }
+    }
+}
+
+fn check_size(sort: Sort, name: &str, bytes: usize) -> Result<(), ObjectTooLarge> {
+    if bytes as u64 <= sort.bytes_max() {
+        Ok(())
+    } else {
+        Err(ObjectTooLarge {
+            sort,
+            name: name.to_owned(),
+            bytes,
+        })
+    }
+}
+
+fn record_entry(folder: &Path, object: &ObjectMeta) -> Option<RecordEntry> {
+    let escaped = object.location.as_ref().strip_prefix(folder.as_ref())?;
+    let Some(name) = unescape(escaped.trim_start_matches('/')) else {
+        tracing::warn!(key = %object.location, "passing over a file that is not an image's record");
+        return None;
+    };
+    Some(RecordEntry {
+        name,
+        record_bytes: object.size,
+        modified: object.last_modified.into(),
+    })
+}

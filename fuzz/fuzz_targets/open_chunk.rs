@@ -1,0 +1,33 @@
+//! A payload in the encoding that the first byte names, sealed as its writer could have sealed it.
+
+#![no_main]
+
+use chunk::{CHUNK_BYTES, ChunkEntry, ChunkId, ChunkKey, Encoding, open_chunk};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((encoding, payload)) = bytes.split_first() else {
+        return;
+    };
+    if payload.is_empty() || payload.len() > CHUNK_BYTES {
+        return;
+    }
+    let encoding = [Encoding::Raw, Encoding::Lz4, Encoding::Zstd][usize::from(encoding % 3)];
+    let key = ChunkKey::from_bytes([7; 32]);
+    // Counter mode is its own inverse: opening the payload as raw bytes encrypts it, and the decoder below sees it.
+    let mut sealed = Vec::new();
+    open_chunk(&named(payload, Encoding::Raw), &key, payload.to_vec(), &mut sealed).expect("raw bytes always open");
+    sealed.truncate(payload.len());
+    let mut plaintext = Vec::new();
+    if open_chunk(&named(&sealed, encoding), &key, sealed, &mut plaintext).is_ok() {
+        assert_eq!(plaintext.len(), CHUNK_BYTES);
+    }
+});
+
+fn named(stored: &[u8], encoding: Encoding) -> ChunkEntry {
+    ChunkEntry::Data {
+        id: ChunkId::of(stored),
+        stored_bytes: stored.len() as u32,
+        encoding,
+    }
+}

@@ -1,0 +1,1 @@
+"""Turns a JSON request into scores."""

@@ -1,0 +1,45 @@
+//! `cargo xtask bench`: whole commands, measured beside their baselines in one run.
+//!
+//! Every figure is the median of several runs, with the smallest and the largest beside it, on a warm page cache: the
+//! question is what the code costs, not the disk. Results go to `bench/results/` with the machine that made them.
+
+mod machine;
+mod measure;
+mod memory;
+mod push;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cache::Cache;
+use crate::lambent::workspace;
+
+/// What to measure.
+#[derive(clap::Subcommand)]
+pub(crate) enum Bench {
+    /// `lambent image push` beside mke2fs -d, skopeo with umoci, and gzip alone
+    Push(push::Options),
+    /// The memory of pushing an image of 9 GiB and 400,000 files
+    Memory(memory::Options),
+}
+
+/// Measures, prints a table, and writes it to `bench/results/`.
+pub(crate) fn run(cache: &Cache, bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Push(options) => push::run(cache, options),
+        Bench::Memory(options) => memory::run(cache, options),
+    }
+}
+
+fn write_results(name: &str, text: &str) -> Result<()> {
+    let folder = workspace().join("bench/results");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(name);
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    println!(
+        "\nwritten to {}",
+        path.strip_prefix(workspace()).unwrap_or(Path::new(name)).display()
+    );
+    Ok(())
+}
