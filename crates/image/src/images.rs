@@ -7,7 +7,7 @@ use chunk::{
     open_chunk,
 };
 use keys::{KeyError, KeyProvider};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -82,8 +82,8 @@ pub struct ChunkSum {
     pub stored_bytes: u64,
 }
 
-/// What a verification found.
-#[derive(Clone, Debug)]
+/// What a verification found, over distinct chunks.
+#[derive(Clone, Debug, Default)]
 pub struct Verification {
     /// Chunks that were read.
     pub chunks: u64,
@@ -210,29 +210,22 @@ impl Images {
         Ok(self.runtime.block_on(self.store.delete_record(&self.account, name))?)
     }
 
-    /// Reads every chunk from the store and checks it; `bytes_done` counts device bytes.
+    /// Reads every chunk from the store and checks it; `bytes_done` counts device bytes. A chunk that the image holds
+    /// several times is read as often and counted once.
     pub fn verify(&self, name: &str, bytes_done: &AtomicU64) -> Result<Verification, ImageError> {
         let (loaded, unlocked) = self.unlock(name)?;
-        let found = Mutex::new(Verification {
-            chunks: 0,
-            stored_bytes: 0,
-            faults: 0,
-            named: Vec::new(),
-        });
-        self.read_all(&loaded, &unlocked, |_, chunk| {
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.chunks += u64::from(chunk.stored_bytes > 0);
-            found.stored_bytes += u64::from(chunk.stored_bytes);
-            if let Err(error) = chunk.plaintext {
-                found.faults += 1;
-                if found.named.len() < FAULTS_NAMED_MAX {
-                    found.named.push(error.to_string());
-                }
+        let found = Mutex::new((Verification::default(), HashSet::new()));
+        self.read_all(&loaded, &unlocked, |number, chunk| {
+            let mut guard = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let (found, seen) = &mut *guard;
+            match unlocked.chunks()[number].0 {
+                ChunkEntry::Data { id, .. } if seen.insert(id) => found.add(&chunk),
+                _ => {}
             }
             bytes_done.fetch_add(CHUNK_BYTES as u64, Ordering::Relaxed);
             Ok(())
         })?;
-        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner).0)
     }
 
     /// Writes the ext4 image to a file, with holes where it is zero. The file appears when it is complete.
@@ -367,6 +360,19 @@ struct ReadChunk {
     stored_bytes: u32,
     /// Empty for a zero chunk.
     plaintext: Result<Vec<u8>, ImageError>,
+}
+
+impl Verification {
+    fn add(&mut self, chunk: &ReadChunk) {
+        self.chunks += 1;
+        self.stored_bytes += u64::from(chunk.stored_bytes);
+        if let Err(error) = &chunk.plaintext {
+            self.faults += 1;
+            if self.named.len() < FAULTS_NAMED_MAX {
+                self.named.push(error.to_string());
+            }
+        }
+    }
 }
 
 impl ChunkSum {

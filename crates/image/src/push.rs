@@ -156,7 +156,16 @@ impl Images {
         let mut seconds = PushSeconds::default();
         let layers = plain_layers(image, &unpack_options(settings), &progress.unpack)?;
         seconds.unpack = clock.lap();
-        let device = merge(image, &layers, settings)?;
+        let device = match merge(image, &layers, settings) {
+            Ok(device) => device,
+            // A damaged layer that was not verified yet often fails here first, as a strange tar stream. Its digest
+            // is the better explanation.
+            Err(error) => {
+                return Err(verify(&layers, &AtomicBool::new(false))
+                    .err()
+                    .map_or(error, PushError::from));
+            }
+        };
         seconds.merge = clock.lap();
         let (draft, written) = self.seal(image, &device, &layers, settings, progress)?;
         seconds.seal = clock.lap();

@@ -58,7 +58,7 @@ impl Runs {
 }
 
 /// Heads the rows of [`Runs::row`].
-pub(super) const HEADER: [&str; 5] = ["command", "median", "min..max", "of image", "memory"];
+pub(super) const HEADER: [&str; 5] = ["command", "median", "min..max", "of layers", "memory"];
 
 /// Runs a command under GNU time; `work` holds its answer for a moment.
 pub(super) fn run(work: &Path, command: &Command) -> Result<Run> {

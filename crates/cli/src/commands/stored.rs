@@ -91,7 +91,8 @@ pub(crate) fn verify(images: &Images, name: &str, json: bool) -> Result<ExitCode
         String::new()
     };
     eprintln!(
-        "error: {name}: {} of {} chunks are damaged or missing:\n  {}{more}",
+        "error: {name}: {} of {} chunks are damaged or missing:\n  {}{more}\n\
+         delete what is left of them under chunks/ in the store, and push the image again",
         found.faults,
         found.chunks,
         found.named.join("\n  ")
