@@ -13,7 +13,7 @@ use super::{
     Child, Directory, DisplayPath, FileContent, Metadata, Node, NodeId, NodeKind, Timestamp, Tree, TreeError,
     TreeFault, XattrSet,
 };
-use crate::layer::{Content, EntryKind, LayerEntry};
+use crate::layer::{Content, DeviceNumber, EntryKind, LayerEntry};
 use crate::xattr::Xattr;
 use std::collections::HashMap;
 
@@ -270,8 +270,8 @@ impl TreeBuilder {
                     bytes_max: SYMLINK_BYTES_MAX,
                 });
             }
-            EntryKind::CharDevice(number) => NodeKind::CharDevice(number),
-            EntryKind::BlockDevice(number) => NodeKind::BlockDevice(number),
+            EntryKind::CharDevice(number) => NodeKind::CharDevice(device_number(number)?),
+            EntryKind::BlockDevice(number) => NodeKind::BlockDevice(device_number(number)?),
             EntryKind::Fifo => NodeKind::Fifo,
             EntryKind::Directory => {
                 let node = self.new_directory(parent, entry.metadata)?;
@@ -513,6 +513,16 @@ impl Node {
             xattrs: XattrSet(0),
             kind: NodeKind::Directory(Box::new(directory)),
         }
+    }
+}
+
+/// Linux has 12 bits for the major number and 20 for the minor one.
+const fn device_number(number: DeviceNumber) -> Result<DeviceNumber, TreeFault> {
+    let DeviceNumber { major, minor } = number;
+    if major < 1 << 12 && minor < 1 << 20 {
+        Ok(number)
+    } else {
+        Err(TreeFault::DeviceNumber { major, minor })
     }
 }
 

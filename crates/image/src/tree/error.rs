@@ -127,6 +127,14 @@ pub enum TreeFault {
         /// The limit.
         entries_max: u64,
     },
+    /// A device that Linux cannot name.
+    #[error("device {major}:{minor}; Linux has majors up to 4,095 and minors up to 1,048,575")]
+    DeviceNumber {
+        /// Which driver.
+        major: u32,
+        /// Which of its devices.
+        minor: u32,
+    },
     /// Extended attributes that do not fit.
     #[error("{bytes} bytes of extended attributes; ext4 holds about 4,000 for each file")]
     XattrsTooLarge {

@@ -712,3 +712,20 @@ proptest! {
         prop_assert_eq!(show_all(&mixed), show_all(&first), "{} and {}", mixed, first);
     }
 }
+
+#[test]
+fn device_numbers_have_the_widths_of_linux() {
+    let put = |major, minor| {
+        let mut device = entry("p disk");
+        device.kind = EntryKind::BlockDevice(crate::layer::DeviceNumber { major, minor });
+        let mut builder = TreeBuilder::new(TreeLimits {
+            unpacked_bytes_max: 1,
+            entries_max: 1,
+        });
+        builder.apply(device).map_err(|error| error.fault)
+    };
+    assert_eq!(put(4_095, 1_048_575), Ok(vec![]));
+    for (major, minor) in [(4_096, 0), (0, 1_048_576), (u32::MAX, u32::MAX)] {
+        assert_eq!(put(major, minor), Err(TreeFault::DeviceNumber { major, minor }));
+    }
+}
