@@ -9,8 +9,8 @@
 //!    changed, added or removed file re-packs its own group and leaves every other one alone, wherever it lies.
 //!
 //! The name decides and not the content, because a changed file then keeps its group's ends, because a directory that
-//! moves as a whole keeps its groups, and because no file has to be read before the layout is known. Measured against
-//! content-delimited groups and other sizes in docs/decisions/0003.
+//! moves as a whole keeps its groups, and because no file has to be read before the layout is known. The choice of
+//! the name is argued, and the sizes are measured, in docs/decisions/0003.
 
 use crate::ext4::{BLOCK_BYTES, CHUNK_BLOCKS};
 

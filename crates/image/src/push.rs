@@ -30,7 +30,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use store::{ChunkWriter, StoreError, WriteMode, Written};
 
-/// What metadata chunks are compressed with, whatever is chosen for data: inode tables shrink tenfold, and every start
+/// What metadata chunks are compressed with, whatever is chosen for data: 3.0 MiB of them
+/// became 95.5 KiB on the corpus, and every start
 /// reads all of them.
 const METADATA_COMPRESSION: Compression = Compression::Zstd;
 

@@ -1,6 +1,6 @@
 //! The merged tree: what all layers together say the root file system is.
 //!
-//! An image of 10 GiB can have half a million files, and memory must stay bounded, so a node is small (some 64 bytes)
+//! An image of 10 GiB can have half a million files, and memory must stay bounded, so a node is small
 //! and a file's content is only a place in a layer. Nodes live in one vector and are named by index; directories map
 //! names to nodes in byte order, which is the order of everything that follows. A node that lost its last name stays in
 //! the vector, unreachable.
