@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use chunk::{CHUNK_BYTES, ChunkEntry, ChunkId, ChunkKey, Encoding, open_chunk};
+use chunk::{CHUNK_BYTES, CheckedChunk, ChunkEntry, ChunkId, ChunkKey, Encoding, OpenError, Opener};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,18 +16,18 @@ fuzz_target!(|bytes: &[u8]| {
     let key = ChunkKey::from_bytes([7; 32]);
     // Counter mode is its own inverse: opening the payload as raw bytes encrypts it, and the decoder below sees it.
     let mut sealed = Vec::new();
-    open_chunk(&named(payload, Encoding::Raw), &key, payload.to_vec(), &mut sealed).expect("raw bytes always open");
+    open(Encoding::Raw, &key, payload, &mut sealed).expect("raw bytes always open");
     sealed.truncate(payload.len());
     let mut plaintext = Vec::new();
-    if open_chunk(&named(&sealed, encoding), &key, sealed, &mut plaintext).is_ok() {
+    if open(encoding, &key, &sealed, &mut plaintext).is_ok() {
         assert_eq!(plaintext.len(), CHUNK_BYTES);
     }
 });
 
-fn named(stored: &[u8], encoding: Encoding) -> ChunkEntry {
-    ChunkEntry::Data {
-        id: ChunkId::of(stored),
-        stored_bytes: stored.len() as u32,
-        encoding,
-    }
+fn open(encoding: Encoding, key: &ChunkKey, stored: &[u8], plaintext: &mut Vec<u8>) -> Result<(), OpenError> {
+    let id = ChunkId::of(stored);
+    let stored_bytes = stored.len() as u32;
+    let entry = ChunkEntry::Data { id, stored_bytes, encoding };
+    let checked = CheckedChunk::check(id, stored.to_vec().into())?;
+    Opener::default().open(&entry, key, &checked, plaintext)
 }

@@ -8,12 +8,13 @@
 //! This crate never does I/O, never waits, never reads a clock and never draws a random number: nonces and keys come
 //! from the caller. The whole format therefore fits in a fuzzer.
 //!
-//! Read first: [`seal_chunk`], [`Manifest`], [`Envelope`].
+//! Read first: [`seal_chunk`], [`Opener`], [`Manifest`].
 
 mod account;
 mod envelope;
 mod id;
 mod manifest;
+mod open;
 mod salt;
 mod seal;
 mod secret;
@@ -24,8 +25,9 @@ pub use id::{ChunkId, ID_BYTES, IdParseError};
 pub use manifest::{
     ChunkEntry, MANIFEST_BYTES_PER_CHUNK_MAX, Manifest, ManifestDraft, ManifestError, UnlockedManifest,
 };
+pub use open::{CheckedChunk, OpenError, Opener};
 pub use salt::{Salt, SaltScope};
-pub use seal::{Compression, Encoding, OpenError, SealedChunk, open_chunk, seal_chunk};
+pub use seal::{Compression, Encoding, SealedChunk, seal_chunk};
 pub use secret::{ChunkKey, DataKey, KEY_BYTES};
 
 /// Plaintext bytes in a chunk. 512 KiB: a file is read without many neighbours, and a 10 GiB image still has only

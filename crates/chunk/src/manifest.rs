@@ -54,6 +54,17 @@ pub enum ChunkEntry {
     },
 }
 
+impl ChunkEntry {
+    /// The name of the stored bytes; `None` for a zero chunk.
+    #[must_use]
+    pub const fn id(&self) -> Option<ChunkId> {
+        match self {
+            Self::Zero => None,
+            Self::Data { id, .. } => Some(*id),
+        }
+    }
+}
+
 /// What a writer collects, in device order.
 #[derive(Debug, Default)]
 pub struct ManifestDraft {

@@ -1,4 +1,4 @@
-//! One chunk: sealed, named, opened.
+//! One chunk: sealed and named; `open` is the way back.
 //!
 //! A chunk's zero tail is cut off; what is left is the payload, compressed or not. Then
 //!
@@ -13,9 +13,7 @@
 //! push time only, on the payload that is left after compression. See docs/decisions/0002.
 
 use crate::{CHUNK_BYTES, ChunkEntry, ChunkId, ChunkKey, Salt};
-use aws_lc_rs::cipher::{
-    AES_256, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey,
-};
+use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::digest;
 use aws_lc_rs::iv::FixedLength;
 
@@ -107,57 +105,6 @@ pub fn seal_chunk(salt: &Salt, mut plaintext: Vec<u8>, compression: Compression)
     }
 }
 
-/// Why a sealed chunk does not open. Always a sign of bad data, never of a bad moment.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The stored bytes are not the ones that the id names.
-    #[error("chunk {id} is corrupt: its {bytes} stored bytes have another hash")]
-    Corrupt {
-        /// The chunk that was asked for.
-        id: ChunkId,
-        /// How many bytes came instead.
-        bytes: usize,
-    },
-    /// The bytes are the named ones and decrypt to something that does not decompress.
-    #[error("chunk {id} is not what its manifest says: the payload does not decode as {encoding:?}")]
-    Undecodable {
-        /// The chunk that was asked for.
-        id: ChunkId,
-        /// The encoding that the manifest gives.
-        encoding: Encoding,
-    },
-}
-
-/// Checks, decrypts and decodes one chunk into `plaintext`, which holds exactly [`CHUNK_BYTES`] afterwards.
-///
-/// On an error `plaintext` has unspecified contents. The bytes are hashed before they are decrypted, so nothing that
-/// was not named by the manifest ever reaches a decoder.
-pub fn open_chunk(
-    entry: &ChunkEntry,
-    key: &ChunkKey,
-    mut stored: Vec<u8>,
-    plaintext: &mut Vec<u8>,
-) -> Result<(), OpenError> {
-    plaintext.clear();
-    if let ChunkEntry::Data {
-        id,
-        encoding,
-        stored_bytes,
-    } = *entry
-    {
-        if stored.len() != stored_bytes as usize || ChunkId::of(&stored) != id {
-            return Err(OpenError::Corrupt {
-                id,
-                bytes: stored.len(),
-            });
-        }
-        decrypt(key, &mut stored);
-        decode(encoding, stored, plaintext).ok_or(OpenError::Undecodable { id, encoding })?;
-    }
-    plaintext.resize(CHUNK_BYTES, 0);
-    Ok(())
-}
-
 fn length_without_zero_tail(bytes: &[u8]) -> usize {
     const STRIDE: usize = 64;
     let mut length = bytes.len();
@@ -186,27 +133,6 @@ fn encode(plaintext: Vec<u8>, compression: Compression) -> (Encoding, Vec<u8>) {
     }
 }
 
-/// `None` when the payload is not a valid encoding of at most a chunk's bytes.
-fn decode(encoding: Encoding, payload: Vec<u8>, plaintext: &mut Vec<u8>) -> Option<()> {
-    match encoding {
-        Encoding::Raw if payload.len() <= CHUNK_BYTES => *plaintext = payload,
-        Encoding::Raw => return None,
-        Encoding::Lz4 => {
-            plaintext.resize(CHUNK_BYTES, 0);
-            let length = lz4_flex::block::decompress_into(&payload, plaintext).ok()?;
-            plaintext.truncate(length);
-        }
-        Encoding::Zstd => {
-            plaintext.reserve(CHUNK_BYTES);
-            zstd::bulk::Decompressor::new()
-                .ok()?
-                .decompress_to_buffer(&payload, plaintext)
-                .ok()?;
-        }
-    }
-    (plaintext.len() <= CHUNK_BYTES).then_some(())
-}
-
 fn derive_key(salt: &Salt, encoding: Encoding, payload: &[u8]) -> ChunkKey {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(KEY_LABEL);
@@ -223,13 +149,7 @@ fn encrypt(key: &ChunkKey, payload: &mut [u8]) {
         .expect("counter mode encrypts any length");
 }
 
-fn decrypt(key: &ChunkKey, payload: &mut [u8]) {
-    let key = DecryptingKey::ctr(unbound(key)).expect("AES-256 has a counter mode");
-    key.decrypt(payload, DecryptionContext::Iv128(FixedLength::from([0; 16])))
-        .expect("counter mode decrypts any length");
-}
-
-fn unbound(key: &ChunkKey) -> UnboundCipherKey {
+pub(crate) fn unbound(key: &ChunkKey) -> UnboundCipherKey {
     UnboundCipherKey::new(&AES_256, key.expose()).expect("a chunk key has the 32 bytes that AES-256 wants")
 }
 

@@ -4,7 +4,7 @@
 //! over `mke2fs -d`, this layout, content-defined chunking, and 4 KiB blocks as the bound. `--sweep` varies the sizes
 //! of the placement rule instead; `--compression` prints only the last table. Needs the corpus (`cargo xtask corpus`) and, for `mke2fs -d`, root.
 
-use chunk::{CHUNK_BYTES, Compression, Salt, SaltScope, SealedChunk, seal_chunk};
+use chunk::{CHUNK_BYTES, CheckedChunk, Compression, Opener, Salt, SaltScope, SealedChunk, seal_chunk};
 use image::device::{Device, FlattenSettings, flatten};
 use image::placement::PlacementSizes;
 use image::read_at::FileRange;
@@ -103,6 +103,7 @@ fn compressed(corpus: &Path) {
         let (device, _) = open(corpus, "tensorflow", PlacementSizes::default());
         let (mut stored, mut sealing, mut opening, mut plain) = (0, 0.0, 0.0, 0);
         let mut buffer = Vec::new();
+        let mut opener = Opener::default();
         for number in (0..device.chunks()).step_by(4) {
             device.read_chunk(number, &mut buffer).expect("read a chunk");
             let start = std::time::Instant::now();
@@ -112,7 +113,9 @@ fn compressed(corpus: &Path) {
                 stored += ciphertext.len();
                 plain += CHUNK_BYTES;
                 let start = std::time::Instant::now();
-                chunk::open_chunk(&entry, &key, ciphertext, &mut buffer).expect("open a chunk");
+                let checked = CheckedChunk::check(entry.id().expect("it has data"), ciphertext.into());
+                let checked = checked.expect("a chunk has the hash that it was given");
+                opener.open(&entry, &key, &checked, &mut buffer).expect("open a chunk");
                 opening += start.elapsed().as_secs_f64();
             }
         }

@@ -3,8 +3,8 @@
 use crate::ext4::BLOCK_BYTES;
 use crate::record::{Record, RecordDetails, RecordError, RecordSummary};
 use chunk::{
-    Account, CHUNK_BYTES, ChunkEntry, ChunkId, ChunkKey, Manifest, ManifestError, OpenError, UnlockedManifest,
-    open_chunk,
+    Account, CHUNK_BYTES, CheckedChunk, ChunkEntry, ChunkId, ChunkKey, Manifest, ManifestError, OpenError, Opener,
+    UnlockedManifest,
 };
 use keys::{KeyError, KeyProvider};
 use std::collections::{HashMap, HashSet};
@@ -344,7 +344,10 @@ impl Images {
                 number,
                 source,
             };
-            open_chunk(entry, key, stored.into(), &mut plaintext).map_err(failed)?;
+            let checked = CheckedChunk::check(*id, stored).map_err(failed)?;
+            Opener::default()
+                .open(entry, key, &checked, &mut plaintext)
+                .map_err(failed)?;
             Ok(plaintext)
         };
         ReadChunk {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Account, SaltScope};
+use crate::{Account, CheckedChunk, OpenError, Opener, SaltScope};
 use proptest::prelude::*;
 
 const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Lz4, Compression::Zstd];
@@ -52,7 +52,13 @@ fn parts(entry: ChunkEntry) -> (ChunkId, u32, Encoding) {
 
 fn open(entry: &ChunkEntry, key: &ChunkKey, stored: &[u8]) -> Result<Vec<u8>, OpenError> {
     let mut plaintext = b"left from the chunk before".to_vec();
-    open_chunk(entry, key, stored.to_vec(), &mut plaintext).map(|()| plaintext)
+    let checked = match *entry {
+        ChunkEntry::Data { id, .. } => CheckedChunk::check(id, stored.to_vec().into())?,
+        ChunkEntry::Zero => CheckedChunk::check(ChunkId::of(stored), stored.to_vec().into())?,
+    };
+    Opener::default()
+        .open(entry, key, &checked, &mut plaintext)
+        .map(|()| plaintext)
 }
 
 /// Seals with every compression and opens again; what is stored is at most the plaintext without its zero tail.
