@@ -18,6 +18,8 @@ mod open;
 mod salt;
 mod seal;
 mod secret;
+mod start_pack;
+mod trace;
 
 pub use account::{Account, AccountParseError};
 pub use envelope::{Envelope, EnvelopeError, NONCE_BYTES};
@@ -29,6 +31,8 @@ pub use open::{CheckedChunk, OpenError, Opener};
 pub use salt::{Salt, SaltScope};
 pub use seal::{Compression, Encoding, SealedChunk, seal_chunk};
 pub use secret::{ChunkKey, DataKey, KEY_BYTES};
+pub use start_pack::{StartPack, StartPackDraft, StartPackError, StartPackNonces};
+pub use trace::{BLOCK_BYTES, Run, TRACE_RUNS_MAX, Touch, Trace, TraceError, TracedRun};
 
 /// Plaintext bytes in a chunk. 512 KiB: a file is read without many neighbours, and a 10 GiB image still has only
 /// 20,480 manifest entries. Source: Brooker et al., USENIX ATC 2023; our own figures: docs/decisions/0003.

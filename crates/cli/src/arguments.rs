@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Container images as encrypted, shared chunks
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Serve the devices of mounted images; `image mount` starts it when it is needed
+    #[command(hide = true)]
+    Daemon(DaemonArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +76,28 @@ pub(crate) enum ImageCommand {
     /// Show what two images share
     #[command(after_help = "Example:\n  lambent image compare scorer:1 scorer:2")]
     Compare(CompareArguments),
+    /// Mount an image read-only; what is read is fetched when it is first read
+    #[command(
+        after_help = "Example:\n  mkdir /mnt/scorer && lambent image mount scorer /mnt/scorer\n\nNeeds root. The image is attached once, however often it is mounted. Options of the daemon are in DIR/worker.toml."
+    )]
+    Mount(MountArguments),
+    /// Unmount a directory, or all mounts of an image
+    #[command(after_help = "Example:\n  lambent image umount /mnt/scorer")]
+    Umount(MountedArgument),
+    /// List mounts
+    #[command(after_help = "Example:\n  lambent image mounts --json")]
+    Mounts,
+    /// Say that the program is ready: what its start touched leads later starts
+    #[command(
+        after_help = "Example:\n  lambent image ready /mnt/scorer\n\nWithout it, a start's record ends after two minutes, or when the image is unmounted."
+    )]
+    Ready(MountedArgument),
+    /// Show what a mounted image has read, and from where
+    #[command(after_help = "Example:\n  lambent image stats /mnt/scorer --json")]
+    Stats(MountedArgument),
+    /// Show what starts of an image touch: chunks, files, bytes by directory
+    #[command(after_help = "Example:\n  lambent image trace scorer")]
+    Trace(NameArgument),
     /// Remove an image; its chunks stay until garbage collection
     #[command(after_help = "Example:\n  lambent image rm scorer:1")]
     Rm(NameArgument),
@@ -115,6 +140,29 @@ pub(crate) struct PushArguments {
 pub(crate) struct NameArgument {
     /// The image's name, as `lambent image ls` shows it
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArguments {
+    /// Serve, as the child of a keeper, whose line is standard input
+    #[arg(long)]
+    pub(crate) child: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountArguments {
+    /// The image's name, as `lambent image ls` shows it
+    pub(crate) name: String,
+    /// Directory to mount on
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountedArgument {
+    /// The image's name, or a directory that it is mounted on
+    #[arg(value_name = "NAME|DIR")]
+    pub(crate) mounted: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! What the process environment says, read here and nowhere else.
 
-use crate::arguments::GlobalArguments;
+use crate::arguments::{Command, GlobalArguments};
 use anyhow::{Context, Result, bail};
 use image::images::Images;
 use keys::{AwsKms, KeyProvider, Keyring};
@@ -24,35 +24,75 @@ pub(crate) struct Parts {
     pub(crate) runtime: Runtime,
 }
 
-/// Opens store and keys as the arguments say.
-pub(crate) fn open(arguments: &GlobalArguments) -> Result<Parts> {
+/// Where things are, before anything is opened.
+pub(crate) struct Places {
+    /// Where data lives on this machine.
+    pub(crate) data: PathBuf,
+    pub(crate) store: StoreLocation,
+}
+
+impl Places {
+    /// The directory of the worker's daemon.
+    pub(crate) fn worker(&self) -> PathBuf {
+        self.data.join("worker")
+    }
+
+    /// The file with the daemon's settings.
+    pub(crate) fn worker_settings(&self) -> PathBuf {
+        self.data.join("worker.toml")
+    }
+}
+
+/// Decides where things are, and makes the data directory.
+pub(crate) fn places(arguments: &GlobalArguments) -> Result<Places> {
     let data = arguments.data.clone().map_or_else(default_data, Ok)?;
     create_private_directory(&data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(RUNTIME_THREADS)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime's threads")?;
-    let location = arguments
-        .store
-        .clone()
-        .unwrap_or_else(|| StoreLocation::Directory(data.join("store")));
+    // A daemon outlives the directory that its first client was called in.
+    let data = std::fs::canonicalize(&data).with_context(|| format!("cannot find {}", data.display()))?;
+    let store = match arguments.store.clone() {
+        None => StoreLocation::Directory(data.join("store")),
+        Some(StoreLocation::Directory(directory)) => StoreLocation::Directory(
+            std::path::absolute(&directory).with_context(|| format!("cannot find {}", directory.display()))?,
+        ),
+        Some(remote) => remote,
+    };
+    Ok(Places { data, store })
+}
+
+/// Threads for waiting.
+pub(crate) fn start_runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(RUNTIME_THREADS).enable_all();
+    builder.build().context("cannot start the runtime's threads")
+}
+
+/// Opens the store alone, for commands that need no key.
+pub(crate) fn open_store(places: &Places) -> Result<Store> {
     let aws = AwsOptions::from_variables(env::vars_os().filter_map(|(name, value)| {
         // Names and values that are not UTF-8 are not AWS's.
         Some((name.into_string().ok()?, value.into_string().ok()?))
     }));
-    let store = Store::open(&location, Settings::default(), &aws)?;
-    let keys = runtime.block_on(key_provider(arguments, &data))?;
+    Ok(Store::open(&places.store, Settings::default(), &aws)?)
+}
+
+/// Opens store and keys as the arguments say.
+pub(crate) fn open(arguments: &GlobalArguments) -> Result<Parts> {
+    let places = places(arguments)?;
+    let runtime = start_runtime()?;
+    let store = open_store(&places)?;
+    let keys = runtime.block_on(key_provider(arguments, &places.data))?;
     let images = Images {
         store,
         keys,
         account: arguments.account.clone(),
         runtime: runtime.handle().clone(),
     };
+    let data = places.data;
     Ok(Parts { data, images, runtime })
 }
 
-async fn key_provider(arguments: &GlobalArguments, data: &Path) -> Result<KeyProvider> {
+/// Opens the keyring, or connects to the KMS.
+pub(crate) async fn key_provider(arguments: &GlobalArguments, data: &Path) -> Result<KeyProvider> {
     Ok(match &arguments.kms_key {
         Some(key) => {
             let (region, endpoint) = (arguments.kms_region.as_deref(), arguments.kms_endpoint.as_deref());
@@ -76,9 +116,19 @@ pub(crate) fn docker_config() -> Option<PathBuf> {
     Some(directory.or_else(home)?.join("config.json"))
 }
 
-/// Logs go to standard error; RUST_LOG chooses what.
-pub(crate) fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+/// What a command logs unless RUST_LOG says otherwise: it has a person's attention, and prints its own result.
+const COMMAND_LOG: &str = "error";
+
+/// What the daemon logs: nobody sees it at work, so its file has each device's life, too.
+const DAEMON_LOG: &str = "warn,block=info,cache=info,worker=info,lambent=info";
+
+/// Logs go to standard error, which is a file for a daemon; RUST_LOG chooses what.
+pub(crate) fn start_logging(command: &Command) {
+    let default = match command {
+        Command::Daemon(_) => DAEMON_LOG,
+        Command::Image(_) => COMMAND_LOG,
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -9,6 +9,7 @@ mod environment;
 mod output;
 mod progress;
 mod size;
+mod worker_settings;
 
 use arguments::Arguments;
 use clap::Parser;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    environment::start_logging();
+    environment::start_logging(&arguments.command);
     match commands::run(&arguments) {
         Ok(code) => code,
         Err(error) => {

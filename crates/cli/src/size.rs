@@ -1,9 +1,11 @@
 //! Sizes as people write them.
 
+use serde::Deserialize;
 use std::str::FromStr;
 
 /// A number of bytes, written as `1073741824`, `1024MiB` or `1GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Size {
     pub(crate) bytes: u64,
 }
@@ -28,6 +30,14 @@ impl FromStr for Size {
             .checked_mul(unit)
             .ok_or_else(|| "larger than 16 EiB".to_owned())?;
         Ok(Self { bytes })
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -1,10 +1,11 @@
 //! One account's images in a store: listing, inspecting, comparing, checking, exporting, removing.
 
 use crate::ext4::BLOCK_BYTES;
+use crate::file_map::FileMapError;
 use crate::record::{Record, RecordDetails, RecordError, RecordSummary};
 use chunk::{
     Account, CHUNK_BYTES, CheckedChunk, ChunkEntry, ChunkId, ChunkKey, Manifest, ManifestError, OpenError, Opener,
-    UnlockedManifest,
+    StartPack, Trace, TraceError, UnlockedManifest,
 };
 use keys::{KeyError, KeyProvider};
 use std::collections::{HashMap, HashSet};
@@ -132,6 +133,22 @@ pub enum ImageError {
         /// What is wrong.
         source: OpenError,
     },
+    /// What was recorded of its starts is damaged.
+    #[error("image {name}: {source}; the next start that is recorded replaces it")]
+    Trace {
+        /// The image.
+        name: String,
+        /// What is wrong.
+        source: TraceError,
+    },
+    /// The file system is not one of ours.
+    #[error("image {name}: {source}")]
+    FileSystem {
+        /// The image.
+        name: String,
+        /// What is wrong.
+        source: FileMapError,
+    },
     /// The file to export to could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Export {
@@ -140,6 +157,14 @@ pub enum ImageError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// A trace, and the file system's metadata to read it by.
+pub(crate) struct StoredTrace {
+    pub(crate) trace: Trace,
+    pub(crate) pack_bytes: Option<u64>,
+    pub(crate) chunks: u32,
+    pub(crate) metadata: Vec<u8>,
 }
 
 /// An image whose manifest has been read.
@@ -253,6 +278,50 @@ impl Images {
         Ok(bytes)
     }
 
+    /// What is stored about an image's starts, with the metadata of its file system.
+    pub(crate) fn stored_trace(&self, name: &str) -> Result<Option<StoredTrace>, ImageError> {
+        let (loaded, unlocked) = self.unlock(name)?;
+        let summary = &loaded.record.summary;
+        let (generation, id) = (summary.generation, self.manifest_id(&loaded.record)?);
+        let failed = |source| ImageError::Trace {
+            name: name.to_owned(),
+            source,
+        };
+        let Some(sealed) = self.runtime.block_on(self.store.get_trace(generation, id))? else {
+            return Ok(None);
+        };
+        let data_key = self
+            .runtime
+            .block_on(self.keys.unwrap(&self.account, loaded.manifest.wrapped_key()))?;
+        let trace = Trace::open(&sealed, &data_key, id).map_err(failed)?;
+        let pack = self.runtime.block_on(self.store.get_start_pack(generation, id))?;
+        // A pack that does not open is passed over by starts, too.
+        let pack = pack.and_then(|sealed| StartPack::open(&sealed, &data_key, id).ok());
+        let mut metadata = Vec::new();
+        let front = unlocked
+            .chunks()
+            .iter()
+            .take(loaded.manifest.metadata_chunks() as usize);
+        for (number, (entry, key)) in front.enumerate() {
+            let plaintext = self.read_chunk(summary, number, entry, key.as_ref()).plaintext?;
+            metadata.extend_from_slice(&plaintext);
+            metadata.resize((number + 1) * CHUNK_BYTES, 0);
+        }
+        Ok(Some(StoredTrace {
+            trace,
+            pack_bytes: pack.map(|pack| pack.bytes()),
+            chunks: unlocked.chunks().len() as u32,
+            metadata,
+        }))
+    }
+
+    fn manifest_id(&self, record: &Record) -> Result<ChunkId, ImageError> {
+        record.summary.manifest_id().map_err(|source| ImageError::Record {
+            name: record.summary.name.clone(),
+            source,
+        })
+    }
+
     fn record(&self, name: &str) -> Result<Record, ImageError> {
         let bytes = self.runtime.block_on(self.store.get_record(&self.account, name))?;
         Record::decode(name, &bytes).map_err(|source| ImageError::Record {
@@ -263,10 +332,7 @@ impl Images {
 
     fn load(&self, name: &str) -> Result<Loaded, ImageError> {
         let record = self.record(name)?;
-        let id = record.summary.manifest_id().map_err(|source| ImageError::Record {
-            name: name.to_owned(),
-            source,
-        })?;
+        let id = self.manifest_id(&record)?;
         let bytes = self
             .runtime
             .block_on(self.store.get_manifest(record.summary.generation, id))?;

@@ -9,6 +9,7 @@
 
 pub mod device;
 pub mod ext4;
+pub mod file_map;
 pub mod images;
 pub mod layer;
 pub mod placement;
@@ -16,5 +17,6 @@ pub mod push;
 pub mod read_at;
 pub mod record;
 pub mod source;
+pub mod traced;
 pub mod tree;
 pub mod xattr;

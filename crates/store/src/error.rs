@@ -62,6 +62,8 @@ pub(crate) enum Sort {
     Chunk,
     Manifest,
     Record,
+    Trace,
+    StartPack,
 }
 
 impl Sort {
@@ -75,6 +77,10 @@ impl Sort {
             Self::Manifest => 64 * 1024 * 1024,
             // What registries allow for an image's own manifest or configuration.
             Self::Record => 4 * 1024 * 1024,
+            // 1,048,576 runs of 11 bytes, and an envelope.
+            Self::Trace => 12 * 1024 * 1024,
+            // As many runs of 6 bytes, and the chunk list of 16 GiB.
+            Self::StartPack => 12 * 1024 * 1024,
         }
     }
 
@@ -84,6 +90,8 @@ impl Sort {
             Self::Chunk => "chunk",
             Self::Manifest => "manifest",
             Self::Record => "image",
+            Self::Trace => "trace of manifest",
+            Self::StartPack => "start pack of manifest",
         }
     }
 
@@ -92,7 +100,7 @@ impl Sort {
             // Somebody typed its name.
             Self::Record => ErrorKind::FixRequest,
             // Something stored points at it.
-            Self::Root | Self::Chunk | Self::Manifest => ErrorKind::BadData,
+            Self::Root | Self::Chunk | Self::Manifest | Self::Trace | Self::StartPack => ErrorKind::BadData,
         }
     }
 }

@@ -5,10 +5,13 @@
 //! roots/GENERATION.json                      the root (see `root`)        the first push       for ever
 //! chunks/GENERATION/HH/ID                    one sealed chunk, ≤ 512 KiB  a push, if absent    as long as its root
 //! manifests/GENERATION/ID                    a sealed manifest            a push, if absent    as long as its root
+//! starts/GENERATION/ID/trace                 what starts touch, sealed    a start, replacing   as long as its root
+//! starts/GENERATION/ID/pack                  a start pack's index         a start, replacing   as long as its root
 //! images/ACCOUNT/NAME                        an image's record, opaque    a push, replacing    until it is removed
 //! ```
-//! GENERATION is the root's number, eight decimal digits. ID is the BLAKE3 hash of the value, 64 hexadecimal digits, HH
-//! its first two: 256 folders keep a local directory quick to list. ACCOUNT is twelve digits. NAME is escaped (see
+//! GENERATION is the root's number, eight decimal digits. ID is the BLAKE3 hash of the value (under `starts`, the id of
+//! the image's manifest), 64 hexadecimal digits, HH its first two: 256 folders keep a local directory quick to list. A
+//! trace or an index is replaced whole, and the last of two writers wins: both only make later starts faster. ACCOUNT is twelve digits. NAME is escaped (see
 //! `record_name`).
 //!
 //! A record is written last and is the only key that makes an image visible: what stands before it (chunks, then the
@@ -45,6 +48,14 @@ pub(crate) fn manifest(generation: u32, id: ChunkId) -> Path {
     Path::from(format!("manifests/{generation:08}/{id}"))
 }
 
+pub(crate) fn trace(generation: u32, manifest: ChunkId) -> Path {
+    Path::from(format!("starts/{generation:08}/{manifest}/trace"))
+}
+
+pub(crate) fn start_pack(generation: u32, manifest: ChunkId) -> Path {
+    Path::from(format!("starts/{generation:08}/{manifest}/pack"))
+}
+
 pub(crate) fn records(account: &Account) -> Path {
     Path::from(format!("images/{account}"))
 }
@@ -69,6 +80,8 @@ mod tests {
             (root(1), "roots/00000001.json".to_owned()),
             (chunk(1, id), format!("chunks/00000001/ab/{hash}")),
             (manifest(1, id), format!("manifests/00000001/{hash}")),
+            (trace(1, id), format!("starts/00000001/{hash}/trace")),
+            (start_pack(1, id), format!("starts/00000001/{hash}/pack")),
             (
                 record(&account, "a/b:1").unwrap(),
                 "images/123456789012/a%2Fb%3A1".to_owned(),

@@ -107,7 +107,7 @@ impl Store {
         })
     }
 
-    /// The stored bytes of a chunk, not yet checked: [`chunk::open_chunk`] hashes them before it opens them.
+    /// The stored bytes of a chunk, not yet checked: [`chunk::CheckedChunk::check`] is the next step.
     pub async fn get_chunk(&self, generation: u32, id: ChunkId) -> Result<Bytes, StoreError> {
         self.read(Sort::Chunk, &id.to_string(), &layout::chunk(generation, id))
             .await
@@ -142,17 +142,37 @@ impl Store {
         }
     }
 
+    /// Stores what starts of a manifest's device touch, replacing what was there.
+    pub async fn put_trace(&self, generation: u32, manifest: ChunkId, sealed: Bytes) -> Result<(), StoreError> {
+        let key = layout::trace(generation, manifest);
+        self.replace(Sort::Trace, &manifest.to_string(), &key, sealed).await
+    }
+
+    /// What starts of a manifest's device touch, sealed; `None` when none was recorded.
+    pub async fn get_trace(&self, generation: u32, manifest: ChunkId) -> Result<Option<Bytes>, StoreError> {
+        let key = layout::trace(generation, manifest);
+        self.read_optional(Sort::Trace, &manifest.to_string(), &key).await
+    }
+
+    /// Stores the index of a manifest's start pack, replacing what was there. Its chunks are put before it.
+    pub async fn put_start_pack(&self, generation: u32, manifest: ChunkId, sealed: Bytes) -> Result<(), StoreError> {
+        let key = layout::start_pack(generation, manifest);
+        self.replace(Sort::StartPack, &manifest.to_string(), &key, sealed).await
+    }
+
+    /// The sealed index of a manifest's start pack; `None` when none was built.
+    pub async fn get_start_pack(&self, generation: u32, manifest: ChunkId) -> Result<Option<Bytes>, StoreError> {
+        let key = layout::start_pack(generation, manifest);
+        self.read_optional(Sort::StartPack, &manifest.to_string(), &key).await
+    }
+
     /// Makes an image visible, or replaces it: readers see the old record or the new one.
     ///
     /// Durable when it returns. Puts are durable one by one, so a record that is written after its chunks and its
     /// manifest never outlives them.
     pub async fn put_record(&self, account: &Account, name: &str, record: Bytes) -> Result<(), StoreError> {
         let key = layout::record(account, name)?;
-        check_size(Sort::Record, name, record.len())?;
-        let put = || async { self.backend.objects.put(&key, record.clone().into()).await };
-        let put = self.retry.run(put).await;
-        put.map_err(|source| self.failed("write", &key, source))?;
-        Ok(())
+        self.replace(Sort::Record, name, &key, record).await
     }
 
     /// The record of an image.
@@ -233,6 +253,22 @@ impl Store {
         let objects = &self.backend.objects;
         let put = self.retry.run(|| put_once(objects, key, bytes.clone())).await;
         put.map_err(|source| self.failed("write", key, source).into())
+    }
+
+    async fn replace(&self, sort: Sort, name: &str, key: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        check_size(sort, name, bytes.len())?;
+        let put = || async { self.backend.objects.put(key, bytes.clone().into()).await };
+        let put = self.retry.run(put).await;
+        put.map_err(|source| self.failed("write", key, source))?;
+        Ok(())
+    }
+
+    async fn read_optional(&self, sort: Sort, name: &str, key: &Path) -> Result<Option<Bytes>, StoreError> {
+        match self.read(sort, name, key).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads an object whole; its size is checked before its bytes are fetched.

@@ -1,27 +1,51 @@
 //! One function for each command: call a library, print what came back.
 
+mod daemon;
 mod inspect;
+mod mount;
 mod push;
 mod stored;
+mod trace;
 
 use crate::arguments::{Arguments, Command, ImageCommand};
-use crate::environment;
+use crate::environment::{self, Parts};
 use anyhow::Result;
 use std::process::ExitCode;
 
 /// Runs the command; the code is a failure where the answer itself is bad news.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let parts = environment::open(&arguments.global)?;
-    let json = arguments.global.json;
-    let Command::Image(command) = &arguments.command;
+    let (global, json) = (&arguments.global, arguments.global.json);
+    let command = match &arguments.command {
+        Command::Image(command) => command,
+        Command::Daemon(daemon) => return daemon::run(global, daemon),
+    };
     match command {
-        ImageCommand::Push(push) => push::run(&parts, push, json)?,
+        ImageCommand::Mount(mount) => mount::mount(global, mount)?,
+        ImageCommand::Umount(mounted) => mount::unmount(global, mounted)?,
+        ImageCommand::Mounts => mount::list(global)?,
+        ImageCommand::Ready(mounted) => mount::ready(global, mounted)?,
+        ImageCommand::Stats(mounted) => mount::stats(global, mounted)?,
+        _ => return run_on_stored(command, &environment::open(global)?, json),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Commands that open store and keys themselves.
+fn run_on_stored(command: &ImageCommand, parts: &Parts, json: bool) -> Result<ExitCode> {
+    match command {
+        ImageCommand::Push(push) => push::run(parts, push, json)?,
         ImageCommand::Ls => stored::list(&parts.images, json)?,
         ImageCommand::Inspect(image) => inspect::run(&parts.images, &image.name, json)?,
         ImageCommand::Verify(image) => return stored::verify(&parts.images, &image.name, json),
         ImageCommand::Export(export) => stored::export(&parts.images, export, json)?,
         ImageCommand::Compare(pair) => stored::compare(&parts.images, pair, json)?,
         ImageCommand::Rm(image) => stored::remove(&parts.images, &image.name, json)?,
+        ImageCommand::Trace(image) => trace::run(&parts.images, &image.name, json)?,
+        ImageCommand::Mount(_)
+        | ImageCommand::Umount(_)
+        | ImageCommand::Mounts
+        | ImageCommand::Ready(_)
+        | ImageCommand::Stats(_) => unreachable!("commands of the daemon were run by the caller"),
     }
     Ok(ExitCode::SUCCESS)
 }

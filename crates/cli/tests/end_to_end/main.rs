@@ -10,6 +10,7 @@ mod faults;
 mod judges;
 mod lambent;
 mod layout;
+mod mounts;
 mod nasty_layers;
 mod output;
 mod real_images;

@@ -4,7 +4,7 @@ use super::backends::{TestStore, directory, memory, moto, s3s};
 use super::sealed;
 use crate::{ErrorKind, Put, RECORD_NAME_BYTES_MAX, RootState, WriteMode, Written, layout};
 use bytes::Bytes;
-use chunk::{Account, CHUNK_BYTES};
+use chunk::{Account, CHUNK_BYTES, ChunkId};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode};
 
@@ -38,6 +38,7 @@ async fn conforms(test: TestStore) {
     oversized_chunks_are_refused(&test).await;
     absent_chunks_are_named(&test).await;
     manifests_are_checked(&test).await;
+    traces_and_packs_are_replaced(&test).await;
     records_are_replaced_listed_and_deleted(&test).await;
     writers_count_each_chunk_once(&test).await;
     two_writers_of_the_same_chunks_both_succeed(&test).await;
@@ -148,6 +149,24 @@ async fn manifests_are_checked(test: &TestStore) {
         corrupt.to_string().contains("its 17 bytes have another hash"),
         "{corrupt}"
     );
+}
+
+async fn traces_and_packs_are_replaced(test: &TestStore) {
+    let (store, manifest, other) = (&test.store, ChunkId::of(b"manifest"), ChunkId::of(b"other"));
+    assert_eq!(store.get_trace(1, manifest).await.unwrap(), None);
+    assert_eq!(store.get_start_pack(1, manifest).await.unwrap(), None);
+    for round in ["first", "second"] {
+        let (trace, pack) = (
+            Bytes::from(format!("{round} trace")),
+            Bytes::from(format!("{round} pack")),
+        );
+        store.put_trace(1, manifest, trace.clone()).await.unwrap();
+        store.put_start_pack(1, manifest, pack.clone()).await.unwrap();
+        assert_eq!(store.get_trace(1, manifest).await.unwrap(), Some(trace));
+        assert_eq!(store.get_start_pack(1, manifest).await.unwrap(), Some(pack));
+    }
+    assert_eq!(store.get_trace(1, other).await.unwrap(), None);
+    assert_eq!(store.get_trace(2, manifest).await.unwrap(), None);
 }
 
 async fn records_are_replaced_listed_and_deleted(test: &TestStore) {

@@ -1,0 +1,36 @@
+//! A chunk by its id, from the nearest place: this process's memory, this machine's disk, or the origin.
+//!
+//! ```text
+//! get ──> memory ──miss──> flight ──> disk ──miss──> permit ──> origin
+//!           ^              one per id   |                          |
+//!           └───────────── checked ─────┴──────────────────────────┴──> disk, later, when there is time
+//! ```
+//! Every copy is hashed each time it is handed out, from whatever tier: a bad one is dropped, counted and reported,
+//! and the next tier is asked. So this crate may lose everything at any moment, and its disk may hold anything at all,
+//! and the worst that comes of it is a fetch.
+//!
+//! It never holds a key, never sees plaintext, never decides what to prefetch, and is no one's only copy.
+//!
+//! Read first: [`Cache`], [`Origin`], [`Settings`].
+
+mod address;
+mod cache;
+mod counters;
+mod disk;
+mod error;
+mod fetch;
+mod flight;
+mod memory;
+mod origin;
+mod permits;
+mod report;
+mod settings;
+
+pub use address::{ChunkAddress, Tier, Urgency};
+pub use cache::Cache;
+pub use disk::{IndexError, SlotRecord, decode_index};
+pub use error::{ChunkCorrupt, ChunkMissing, FetchError, OriginFailed, OriginSilent};
+pub use origin::{Origin, OriginError};
+pub use report::{DiskReport, HeldReport, LatencyReport, OriginReport, Report, TierReport};
+pub use settings::{DiskSettings, Settings, SettingsError};
+pub use store::ErrorKind;

@@ -1,0 +1,116 @@
+//! `lambent daemon`: the worker's daemon and its keeper.
+//!
+//! The command is started by `image mount` and by its own keeper. Without a keeper it becomes one: it leaves the
+//! terminal's session and spawns itself with `--child`, whose standard input is the line between the two.
+
+use crate::arguments::{DaemonArguments, GlobalArguments};
+use crate::environment::{self, Places};
+use crate::output;
+use crate::worker_settings;
+use anyhow::{Context, Result};
+use block::keeper::{self, KeeperSettings, Link};
+use block::kernel::clean_left_over;
+use std::env;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, ExitCode, Stdio};
+use worker::{Daemon, DaemonParts, Ending, WorkerError};
+
+/// A log that has grown beyond this is begun anew when a daemon starts.
+const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How a daemon tells its keeper that a successor is wanted: not 0, and none of the usual codes.
+const HANDOVER: u8 = 75;
+
+/// The command that starts a daemon for these places. It answers one line on its standard output.
+pub(crate) fn command(global: &GlobalArguments, places: &Places) -> io::Result<Command> {
+    let directory = places.worker();
+    std::fs::create_dir_all(&directory)?;
+    let path = directory.join("log");
+    let long = std::fs::metadata(&path).is_ok_and(|file| file.len() > LOG_BYTES_MAX);
+    let log = File::options().create(true).append(true).mode(0o600).open(path)?;
+    if long {
+        log.set_len(0)?;
+    }
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("daemon").arg("--data").arg(&places.data);
+    if global.store.is_some() {
+        command.arg("--store").arg(places.store.to_string());
+    }
+    for (flag, value) in [
+        ("--kms-key", &global.kms_key),
+        ("--kms-endpoint", &global.kms_endpoint),
+        ("--kms-region", &global.kms_region),
+    ] {
+        if let Some(value) = value {
+            command.arg(flag).arg(value);
+        }
+    }
+    command.current_dir("/").stderr(Stdio::from(log));
+    Ok(command)
+}
+
+/// Serves, or keeps a child that serves.
+pub(crate) fn run(global: &GlobalArguments, arguments: &DaemonArguments) -> Result<ExitCode> {
+    let places = environment::places(global)?;
+    if arguments.child {
+        serve(global, &places)
+    } else {
+        keep(global, &places)
+    }
+}
+
+fn keep(global: &GlobalArguments, places: &Places) -> Result<ExitCode> {
+    // Its own session: what happens to the terminal of whoever mounted first does not happen to the daemon. It fails
+    // for the leader of a process group, which a shell made for it, and then it is alone already.
+    let _ = rustix::process::setsid();
+    let mut child = command(global, places).context("cannot prepare the daemon's process")?;
+    child.arg("--child");
+    match keeper::run(&mut child, KeeperSettings::default()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            tracing::error!("reads of what is mounted fail from now on: {error}");
+            let cleaned = clean_left_over(&worker::devices_directory(&places.worker()))?;
+            tracing::error!(?cleaned, "cleaned up");
+            Err(error).context("the daemon's keeper ended")
+        }
+    }
+}
+
+fn serve(global: &GlobalArguments, places: &Places) -> Result<ExitCode> {
+    let (link, kept) = Link::from_stdin().context("cannot take over from the keeper")?;
+    let is_first = kept.is_empty();
+    let runtime = environment::start_runtime()?;
+    let prepare = || -> Result<_> {
+        let parts = DaemonParts {
+            store: environment::open_store(places)?,
+            store_name: places.store.to_string(),
+            keys: runtime.block_on(environment::key_provider(global, &places.data))?,
+            runtime: runtime.handle().clone(),
+        };
+        Ok((parts, worker_settings::read(places)?))
+    };
+    let ending =
+        prepare().and_then(|(parts, settings)| Ok(Daemon::run(parts, settings, (link, kept), || say("ready"))?));
+    match ending {
+        Ok(Ending::Idle) => Ok(ExitCode::SUCCESS),
+        Ok(Ending::Handover) => Ok(ExitCode::from(HANDOVER)),
+        // Whoever started the first daemon reads why it did not come up, and trying again would change nothing.
+        Err(error) if is_first => {
+            let is_busy = matches!(error.downcast_ref(), Some(WorkerError::Busy { .. }));
+            say(&if is_busy {
+                "busy".to_owned()
+            } else {
+                output::error_chain(&error).replace('\n', " ")
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// One line to whoever started the daemon, who may be gone.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}

@@ -1,0 +1,28 @@
+//! A machine's agent: the daemon that serves image devices, and the way to speak to it.
+//!
+//! One daemon for each data directory. It attaches a device the first time an image is mounted, shares it among all
+//! mounts of the image, records what the start touches, and builds from that the trace and the start pack for later
+//! starts. It is started when somebody mounts and ends when nothing is mounted.
+//!
+//! It holds nothing durable: what it knows of a device is kept by its keeper (see `block::keeper`) while it lives, so
+//! that a successor goes on where a killed daemon stopped, and is worthless after that. Its truth about mounts is the
+//! kernel's.
+//!
+//! Read first: `protocol`, [`Daemon`], `images`.
+
+mod client;
+mod daemon;
+mod error;
+mod handover;
+mod images;
+mod protocol;
+mod report;
+mod settings;
+mod starts;
+
+pub use client::{Client, ClientError};
+pub use daemon::{Daemon, DaemonParts, Ending, devices_directory};
+pub use error::WorkerError;
+pub use protocol::{ImageAddress, MountRequest, Mounted, Selector};
+pub use report::{CacheStats, CacheTierStats, ImageStats, MountLine, PrefetchStats, TierStats};
+pub use settings::{Settings, SettingsError};

@@ -1,0 +1,142 @@
+//! What a client and the daemon say to each other.
+//!
+//! A stream socket in the worker's directory, root's alone. Each message is one line of JSON, at most
+//! [`MESSAGE_BYTES_MAX`] long; a client asks, the daemon answers, and so on until the client hangs up. Every question
+//! says which protocol and which store it means, so that a client of another build, or one that was told to use
+//! another store, is refused by name and not answered from the wrong place.
+
+use crate::report::{ImageStats, MountLine};
+use chunk::{Account, ChunkId};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+/// Counts up when a message changes its meaning.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest message: a list of some ten thousand mounts.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The socket's name in the worker's directory.
+pub(crate) const SOCKET_NAME: &str = "socket";
+
+/// Names a stored image's device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageAddress {
+    /// The image's name, for people.
+    pub name: String,
+    /// Whose key opens it.
+    #[serde(with = "as_text")]
+    pub account: Account,
+    /// The root that holds manifest and chunks.
+    pub generation: u32,
+    /// The manifest.
+    #[serde(with = "as_text")]
+    pub manifest: ChunkId,
+}
+
+/// Asks for a mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountRequest {
+    /// What to mount.
+    pub image: ImageAddress,
+    /// Where: an absolute path of a directory.
+    pub target: PathBuf,
+}
+
+/// A mount that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mounted {
+    /// The loop device under it.
+    pub device: PathBuf,
+    /// Whether the image was attached already.
+    pub shared: bool,
+    /// Bytes of the device.
+    pub image_bytes: u64,
+    /// Whether a start pack leads the way.
+    pub start_pack: bool,
+}
+
+/// Chooses among what is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Selector {
+    /// By the directory that it is mounted on, an absolute path.
+    Directory(PathBuf),
+    /// By the image's name: all its mounts.
+    Name(String),
+}
+
+/// A question, with what it takes for granted.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    pub(crate) protocol: u32,
+    pub(crate) store: String,
+    pub(crate) request: Request,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    Mount(MountRequest),
+    Unmount(Selector),
+    Mounts,
+    Stats(Selector),
+    Ready(Selector),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Answer {
+    Mounted(Mounted),
+    Unmounted(Vec<PathBuf>),
+    Mounts(Vec<MountLine>),
+    Stats(Box<ImageStats>),
+    Ready { touched_bytes: u64 },
+    Failed { message: String },
+}
+
+/// Writes one message.
+pub(crate) fn send(mut stream: impl Write, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Reads one message; `None` when the other side has hung up.
+pub(crate) fn receive<T: for<'a> Deserialize<'a>>(stream: impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    stream.take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    match line.last() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(serde_json::from_slice(&line)?)),
+        Some(_) => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!(
+                "a message of the worker's socket ends after {} bytes without a newline",
+                line.len()
+            ),
+        )),
+    }
+}
+
+/// Values that are written as their text.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
