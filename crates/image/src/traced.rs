@@ -4,7 +4,6 @@ use crate::file_map::{FileMap, FileMapError};
 use crate::images::{ImageError, Images};
 use chunk::{BLOCK_BYTES, CHUNK_BYTES, Trace};
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 
 /// A stored trace, with what it takes to read it.
 #[derive(Debug)]
@@ -49,16 +48,7 @@ impl Images {
         let Some(stored) = self.stored_trace(name)? else {
             return Ok(None);
         };
-        let metadata = stored.metadata;
-        let mut read = |offset: u64, buffer: &mut [u8]| {
-            let range = usize::try_from(offset)
-                .ok()
-                .and_then(|start| metadata.get(start..start + buffer.len()));
-            let bytes = range.ok_or(io::ErrorKind::UnexpectedEof)?;
-            buffer.copy_from_slice(bytes);
-            Ok(())
-        };
-        let files = FileMap::read(metadata.len() as u64, &mut read);
+        let files = FileMap::parse(&stored.metadata);
         Ok(Some(TracedImage {
             trace: stored.trace,
             files: files.map_err(|source: FileMapError| ImageError::FileSystem {
