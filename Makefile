@@ -15,6 +15,7 @@ demo: root
 bench: root
 	cargo xtask bench push
 	cargo xtask bench memory
+	cargo xtask bench start
 
 fuzz:
 	cargo xtask fuzz --seconds 60

@@ -7,6 +7,7 @@ mod machine;
 mod measure;
 mod memory;
 mod push;
+mod start;
 
 use std::path::Path;
 
@@ -22,6 +23,11 @@ pub(crate) enum Bench {
     Push(push::Options),
     /// The memory of pushing an image of 9 GiB and 400,000 files
     Memory(memory::Options),
+    /// Programs in images that are loaded on demand, beside a full pull and a local copy
+    Start(start::Options),
+    /// What `start` runs beside it
+    #[command(subcommand, hide = true)]
+    StartPart(start::Part),
 }
 
 /// Measures, prints a table, and writes it to `bench/results/`.
@@ -29,6 +35,8 @@ pub(crate) fn run(cache: &Cache, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Push(options) => push::run(cache, options),
         Bench::Memory(options) => memory::run(cache, options),
+        Bench::Start(options) => start::run(cache, options),
+        Bench::StartPart(part) => part.run(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! in one folder of the cache: however the demo ends, nothing stays behind.
 
 mod chart;
+mod ondemand;
 mod stage;
 
 use std::fs;
@@ -79,7 +80,9 @@ pub(crate) fn run(cache: &Cache) -> Result<()> {
     Chart { pushes: &pushes }.print();
     look(&stage)?;
     mount(&stage)?;
-    let registry_seconds = from_registry(&stage)?;
+    let (registry, registry_seconds) = from_registry(&stage)?;
+    ondemand::settings(&stage)?;
+    ondemand::show(&stage, &registry)?;
     end(&stage, &pushes, registry_seconds)
 }
 
@@ -148,7 +151,7 @@ fn mount(stage: &Stage) -> Result<()> {
 }
 
 /// Through a real registry; gives the seconds of the push.
-fn from_registry(stage: &Stage) -> Result<f64> {
+fn from_registry(stage: &Stage) -> Result<(Registry, f64)> {
     stage.say("The same image through a registry: Debian's docker-registry, filled by skopeo with gzip layers.");
     let registry = Registry::start(&stage.path("registry"))?;
     let to = format!("docker://{}/demo:latest", registry.host);
@@ -169,7 +172,7 @@ fn from_registry(stage: &Stage) -> Result<f64> {
         bail!("the image from the registry differs: {compared}");
     }
     println!("    Every chunk equals those of the push from the folder.");
-    Ok(seconds)
+    Ok((registry, seconds))
 }
 
 /// How fast the stages are, on a store of its own, and all that happened.

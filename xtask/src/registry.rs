@@ -21,6 +21,11 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts it and waits until it listens.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
+        Self::start_through(folder, &[])
+    }
+
+    /// The same through a program that runs another, such as nsenter.
+    pub(crate) fn start_through(folder: &Path, through: &[&str]) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let config = folder.join("config.yml");
         let text = format!(
@@ -30,7 +35,9 @@ impl Registry {
         );
         fs::write(&config, text)?;
         let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
+            .args(["--pdeathsig", "KILL"])
+            .args(through)
+            .args(["docker-registry", "serve"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

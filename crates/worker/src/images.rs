@@ -206,7 +206,7 @@ impl Images {
             let mut slot = lock(&slot);
             self.drop_unless_used(&mut slot);
             if let Some(attached) = slot.as_mut() {
-                attached.loop_path = self.loop_over(&attached.file);
+                attached.loop_path = self.loop_over(&attached.file).unwrap_or_default();
             }
         }
         self.forget_empty_slots();
@@ -311,7 +311,7 @@ impl Images {
         if let Some(path) = &attached.loop_path
             && let Ok(loop_device) = LoopDevice::open(path)
             // Between the last unmount and the word of it, the loop may be free or another's.
-            && self.loop_over(&attached.file).as_ref() == Some(path)
+            && self.loop_over(&attached.file).is_ok_and(|over| over.as_ref() == Some(path))
         {
             return Ok((loop_device, false));
         }
@@ -319,12 +319,13 @@ impl Images {
         Ok((loop_device, true))
     }
 
-    fn loop_over(&self, file: &Path) -> Option<PathBuf> {
-        let loops = loops_over(&self.parts.devices).ok()?;
-        loops
+    /// The loop device over a file of the session.
+    fn loop_over(&self, file: &Path) -> io::Result<Option<PathBuf>> {
+        let loops = loops_over(&self.parts.devices)?;
+        Ok(loops
             .into_iter()
             .find(|attached| attached.file == file)
-            .map(|found| found.path)
+            .map(|found| found.path))
     }
 
     fn end_start(&self, attached: &Attached) -> Result<u64, WorkerError> {
@@ -351,11 +352,22 @@ impl Images {
         bytes
     }
 
+    fn is_used(&self, attached: &Attached) -> bool {
+        match self.loop_over(&attached.file) {
+            Ok(over) => over.is_some(),
+            // To keep what nobody uses costs memory; to drop what somebody uses costs their reads.
+            Err(error) => {
+                tracing::warn!(
+                    image = attached.device.name(),
+                    "cannot tell whether a device is used: {error}"
+                );
+                true
+            }
+        }
+    }
+
     fn drop_unless_used(&self, slot: &mut Option<Attached>) {
-        let used = slot
-            .as_ref()
-            .is_some_and(|attached| self.loop_over(&attached.file).is_some());
-        if used {
+        if slot.as_ref().is_some_and(|attached| self.is_used(attached)) {
             return;
         }
         if let Some(attached) = slot.take() {

@@ -71,7 +71,7 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn write_layout(layout: &Path, content: u64, files: u32) -> Result<()> {
+pub(super) fn write_layout(layout: &Path, content: u64, files: u32) -> Result<()> {
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
     let unnamed = blobs.join("unnamed");
