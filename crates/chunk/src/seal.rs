@@ -3,21 +3,21 @@
 //! A chunk's zero tail is cut off; what is left is the payload, compressed or not. Then
 //!
 //! ```text
-//! key        = SHA-256("lambent chunk 1" ‖ salt ‖ encoding ‖ payload)
+//! key        = BLAKE3 derive_key(context "lambent chunk 1", salt ‖ encoding ‖ payload)
 //! ciphertext = AES-256-CTR(key, IV = 0, payload)
 //! id         = BLAKE3(ciphertext)
 //! ```
 //! A zero IV is sound because a key meets one payload only. The key is derived from the payload as it is encrypted,
 //! after compression: were it derived from the plaintext, two versions of a compressor could make one key meet two
-//! payloads, and the XOR of the two ciphertexts would leak both. SHA-256 and not BLAKE3 derives the key: it runs at
-//! push time only, on the payload that is left after compression. See docs/decisions/0002.
+//! payloads, and the XOR of the two ciphertexts would leak both. BLAKE3's key derivation is a mode of its own, so no
+//! hash that names anything can be a key. See docs/decisions/0002.
 
 use crate::{CHUNK_BYTES, ChunkEntry, ChunkId, ChunkKey, Salt};
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
-use aws_lc_rs::digest;
 use aws_lc_rs::iv::FixedLength;
 
-const KEY_LABEL: &[u8] = b"lambent chunk 1";
+/// The context of key derivation, for chunks and nothing else; the number is the format's version.
+const KEY_CONTEXT: &str = "lambent chunk 1";
 
 /// Compressed payloads are kept only when they save this share of the payload: 1/16, so that a read never pays for
 /// decompression without moving fewer bytes.
@@ -134,13 +134,9 @@ fn encode(plaintext: Vec<u8>, compression: Compression) -> (Encoding, Vec<u8>) {
 }
 
 fn derive_key(salt: &Salt, encoding: Encoding, payload: &[u8]) -> ChunkKey {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(KEY_LABEL);
-    context.update(salt.as_bytes());
-    context.update(&[encoding as u8]);
-    context.update(payload);
-    let hash = context.finish();
-    ChunkKey::from_bytes(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    let mut hasher = blake3::Hasher::new_derive_key(KEY_CONTEXT);
+    hasher.update(salt.as_bytes()).update(&[encoding as u8]).update(payload);
+    ChunkKey::from_bytes(*hasher.finalize().as_bytes())
 }
 
 fn encrypt(key: &ChunkKey, payload: &mut [u8]) {

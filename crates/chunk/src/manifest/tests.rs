@@ -182,7 +182,7 @@ fn the_format_is_what_it_was() {
     );
     assert_eq!(
         blake3::hash(&bytes).to_hex().as_str(),
-        "2e3500e90c1b1bc120587760717cd7d595bd387a99f5962339863b3bba579d95"
+        "84b281306787ce38f843c98f2e5c348037c04a62085d98b83399619d58f0f82f"
     );
 }
 

