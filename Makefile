@@ -7,7 +7,7 @@ test: root lint
 	cargo xtask setup
 	cargo xtask corpus
 	cargo test --workspace
-	cargo xtask fuzz --seconds 20
+	cargo xtask fuzz --seconds 10
 
 demo: root
 	cargo xtask demo

@@ -270,8 +270,12 @@ impl ImageDevice {
         })
     }
 
-    /// Fetches the neighbours of a stream ahead of it.
+    /// Fetches the neighbours of a stream ahead of it. Metadata is fetched whole by every mount, and what follows it
+    /// in the device has nothing to do with it.
     fn follow(&self, number: u32, bytes: usize) {
+        if number < self.image.metadata_chunks {
+            return;
+        }
         let ahead = self
             .streams
             .lock()

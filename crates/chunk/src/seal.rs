@@ -26,6 +26,9 @@ const COMPRESSION_GAIN_MIN: usize = 16;
 /// zstd's level. Only 1 was measured (docs/decisions/0002); higher levels cost more time at every push.
 const ZSTD_LEVEL: i32 = 1;
 
+/// zstd's level for what is written in the background. It opens as fast as any other.
+const ZSTD_LEVEL_SMALL: i32 = 7;
+
 /// How a chunk's payload is encoded, as the manifest says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -58,6 +61,8 @@ pub enum Compression {
     Lz4,
     /// zstd at level 1: fewer bytes, opened at 1.4 GiB/s a core.
     Zstd,
+    /// zstd at level 7, for what is written once, in the background, and fetched often.
+    ZstdSmall,
 }
 
 /// What [`seal_chunk`] made of a chunk.
@@ -121,16 +126,18 @@ fn encode(plaintext: Vec<u8>, compression: Compression) -> (Encoding, Vec<u8>) {
     let (encoding, compressed) = match compression {
         Compression::None => return (Encoding::Raw, plaintext),
         Compression::Lz4 => (Encoding::Lz4, lz4_flex::block::compress(&plaintext)),
-        Compression::Zstd => (
-            Encoding::Zstd,
-            zstd::bulk::compress(&plaintext, ZSTD_LEVEL).expect("zstd compresses any memory at a fixed valid level"),
-        ),
+        Compression::Zstd => (Encoding::Zstd, zstd_compress(&plaintext, ZSTD_LEVEL)),
+        Compression::ZstdSmall => (Encoding::Zstd, zstd_compress(&plaintext, ZSTD_LEVEL_SMALL)),
     };
     if compressed.len() + plaintext.len() / COMPRESSION_GAIN_MIN <= plaintext.len() {
         (encoding, compressed)
     } else {
         (Encoding::Raw, plaintext)
     }
+}
+
+fn zstd_compress(plaintext: &[u8], level: i32) -> Vec<u8> {
+    zstd::bulk::compress(plaintext, level).expect("zstd compresses any memory at a fixed valid level")
 }
 
 fn derive_key(salt: &Salt, encoding: Encoding, payload: &[u8]) -> ChunkKey {

@@ -10,7 +10,7 @@
 //! start_pack = true          # whether a mount uses the start pack
 //! trace_prefetch = true      # whether a mount without start pack fetches what earlier starts touched
 //! record_seconds = 120       # when a start's record ends by itself
-//! read_ahead_start_kb = 64   # the kernel's read-ahead while a program starts
+//! read_ahead_start_kb = 32   # the kernel's read-ahead while a program starts
 //! read_ahead_kb = 512        # the kernel's read-ahead after that
 //! ```
 //! Every key may be left out; an unknown key is an error, since it would be a setting that does nothing.

@@ -46,7 +46,7 @@ impl Settings {
             cache,
             opened_bytes: block::OPENED_BYTES_DEFAULT,
             readers: 32,
-            read_ahead_start_kb: 64,
+            read_ahead_start_kb: 32,
             read_ahead_kb: 512,
             start_pack: true,
             trace_prefetch: true,

@@ -16,7 +16,7 @@ use store::{ChunkWriter, RootState, Store, WriteMode};
 use tokio::runtime::Handle;
 
 /// What a pack is compressed with: it is written once, in the background, and fetched by every start.
-const PACK_COMPRESSION: Compression = Compression::Zstd;
+const PACK_COMPRESSION: Compression = Compression::ZstdSmall;
 
 /// A pack is built anew when more than one in this many bytes of the trace is missing in it, or more than this part
 /// of it is no longer in the trace.

@@ -2,7 +2,12 @@ use super::*;
 use crate::{Account, CheckedChunk, OpenError, Opener, SaltScope};
 use proptest::prelude::*;
 
-const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Lz4, Compression::Zstd];
+const COMPRESSIONS: [Compression; 4] = [
+    Compression::None,
+    Compression::Lz4,
+    Compression::Zstd,
+    Compression::ZstdSmall,
+];
 const ROOT_SALT: [u8; 32] = [9; 32];
 
 fn salt() -> Salt {

@@ -130,7 +130,7 @@ impl Report {
                 ]
             })
             .collect();
-        let note = "Whole commands, page cache dropped. `waited` is the time beyond the same case from a directory, in round \
+        let note = "Whole commands, page cache dropped but for the program itself. `waited` is the time beyond the same case from a directory, in round \
                     trips of the link. `chain` is the longest chain of exchanges at the proxy of which each began after the \
                     one before had ended, TCP's handshakes included; a prefetch's own are among them, and it waits for \
                     nobody, so this is the upper bound. Aims: 20 ms with L1 warm, 3 round trips when cold.";
@@ -224,7 +224,7 @@ impl Report {
             format!("{memory} from memory, {disk} from disk, {origin} from the origin")
         };
         let note = format!(
-            "`{}`, {}. By the daemon's count, stored bytes: the L1 memory row took {}; the L1 disk row {}. `of base` is the \
+            "`{}`, {}. The page cache's rows take turns, five times in each run. By the daemon's count, stored bytes: the L1 memory row took {}; the L1 disk row {}. `of base` is the \
              plain loop for the page cache, and the faster O_DIRECT rate for L1 disk. Aims: 95 %, 95 %, 1500 MB/s, 70 %.",
             found.file,
             bytes(found.file_bytes),
