@@ -307,12 +307,8 @@ fn open(corpus: &Path, name: &str, sizes: PlacementSizes) -> (Device, Vec<LayerF
     let files: Vec<LayerFile> = layers
         .iter()
         .map(|layer| {
-            let range = FileRange {
-                file: layer.file.clone(),
-                start: layer.start,
-                bytes: layer.bytes,
-            };
-            (hash(layer.diff_id.to_string().as_bytes()), layer.bytes, range)
+            let hash = hash(layer.diff_id.to_string().as_bytes());
+            (hash, layer.bytes, layer.range())
         })
         .collect();
     let settings = FlattenSettings {

@@ -67,6 +67,15 @@ pub struct DeviceReadError {
     source: io::Error,
 }
 
+/// The stretch of a layer that is all the data of a chunk: its first bytes, with zeros behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChunkSource {
+    pub(crate) layer: LayerNumber,
+    /// Offset in the layer's plain stream.
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
 /// What flattening may use and make.
 #[derive(Clone, Copy, Debug)]
 pub struct FlattenSettings {
@@ -154,7 +163,7 @@ impl Device {
     pub fn read_chunk(&self, chunk: u32, buffer: &mut Vec<u8>) -> Result<(), DeviceReadError> {
         buffer.clear();
         buffer.resize(CHUNK_BYTES, 0);
-        let start = u64::from(chunk) * CHUNK_BYTES as u64;
+        let start = start_of(chunk);
         let metadata_bytes = u64::from(self.geometry.metadata_blocks) * BLOCK_BYTES as u64;
         let metadata = metadata_bytes.saturating_sub(start).min(CHUNK_BYTES as u64) as usize;
         if metadata > 0 {
@@ -165,8 +174,8 @@ impl Device {
                 source,
             });
         }
-        let first = self.runs.partition_point(|run| run.device_offset + run.bytes <= start);
-        for run in self.runs[first..]
+        for run in self
+            .runs_from(start)
             .iter()
             .take_while(|run| run.device_offset < start + CHUNK_BYTES as u64)
         {
@@ -180,6 +189,29 @@ impl Device {
         Ok(())
     }
 
+    /// Where a chunk's data lies, if nothing else does in that chunk.
+    pub(crate) fn source_of(&self, chunk: u32) -> Option<ChunkSource> {
+        let start = start_of(chunk);
+        let (run, later) = self.runs_from(start).split_first()?;
+        let is_alone = later
+            .first()
+            .is_none_or(|next| next.device_offset >= start + CHUNK_BYTES as u64);
+        if chunk < self.metadata_chunks() || run.device_offset > start || !is_alone {
+            return None;
+        }
+        let before = start - run.device_offset;
+        Some(ChunkSource {
+            layer: run.layer,
+            offset: run.layer_offset + before,
+            bytes: (run.bytes - before).min(CHUNK_BYTES as u64),
+        })
+    }
+
+    /// The runs that end behind this offset of the device.
+    fn runs_from(&self, start: u64) -> &[DeviceRun] {
+        &self.runs[self.runs.partition_point(|run| run.device_offset + run.bytes <= start)..]
+    }
+
     /// Copies the part of `run` that lies in the chunk at `start`.
     fn read_run(&self, run: &DeviceRun, start: u64, buffer: &mut [u8]) -> io::Result<()> {
         let from = run.device_offset.max(start);
@@ -187,4 +219,9 @@ impl Device {
         let target = &mut buffer[(from - start) as usize..(to - start) as usize];
         self.layers[usize::from(run.layer.0)].read_exact_at(target, run.layer_offset + (from - run.device_offset))
     }
+}
+
+/// Where a chunk starts on the device, in bytes.
+const fn start_of(chunk: u32) -> u64 {
+    chunk as u64 * CHUNK_BYTES as u64
 }

@@ -8,6 +8,7 @@
 //! Read first: [`images::Images`] and its [`push`], [`tree::TreeBuilder`], [`ext4::lay_out`].
 
 pub mod device;
+mod early_seal;
 pub mod ext4;
 pub mod file_map;
 pub mod images;
@@ -16,6 +17,7 @@ pub mod placement;
 pub mod push;
 pub mod read_at;
 pub mod record;
+mod sealer;
 pub mod source;
 pub mod traced;
 pub mod tree;

@@ -1,26 +1,25 @@
 //! From a source to a stored image.
 //!
 //! ```text
-//! layers ── unpack ── merge ── [ read chunk ── seal ── submit ] × threads ──┬── manifest ── record
-//!    └─────────────── verify digests, on a thread beside them ─────────────┘
+//! layers ── unpack ──┬── merge ── [ read chunk ── seal ── submit ] × threads ──┬── manifest ── record
+//!              │     └── verify digests of layers read in place, beside them ──┤
+//!              └── [ seal ── submit ] × threads: large files (`early_seal`) ───┘
 //! ```
 //! Chunks are taken by number from a counter, so any number of threads makes the same image. Chunks go to the store
 //! while digests are still being verified: a chunk without a manifest is invisible and harmless. Only when every
 //! digest has proved right are the manifest and then the record written; the record is what makes the image exist.
 
 use crate::device::{Device, DeviceReadError, FlattenError, FlattenSettings, flatten};
+use crate::early_seal::{EarlyChunks, unpack_and_seal};
 use crate::images::Images;
 use crate::placement::PlacementSizes;
-use crate::read_at::FileRange;
 use crate::record::{Record, RecordDetails, RecordSummary};
+use crate::sealer::{ChunkSealer, DraftChunk};
 use crate::source::error::SourceError;
-use crate::source::plain::{self, PlainLayer, UnpackOptions, plain_layers};
+use crate::source::plain::{self, PlainLayer, UnpackOptions};
 use crate::source::{ImageSource, Limits};
 use crate::tree::TreeLimits;
-use chunk::{
-    CHUNK_BYTES, ChunkEntry, ChunkKey, Compression, Manifest, ManifestDraft, NONCE_BYTES, Salt, SaltScope, SealedChunk,
-    seal_chunk,
-};
+use chunk::{CHUNK_BYTES, ChunkEntry, Compression, Manifest, ManifestDraft, NONCE_BYTES, Salt, SaltScope};
 use keys::KeyError;
 use std::collections::HashSet;
 use std::io;
@@ -28,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use store::{ChunkWriter, StoreError, WriteMode, Written};
+use store::{StoreError, WriteMode, Written};
 
 /// What metadata chunks are compressed with, whatever is chosen for data: 3.0 MiB of them
 /// became 95.5 KiB on the corpus, and every start
@@ -74,7 +73,7 @@ pub struct PushProgress {
 pub struct PushReport {
     /// The open fields of the image's record.
     pub summary: RecordSummary,
-    /// Chunks and bytes that this push stored.
+    /// Chunks and bytes that this push stored; of a large file that a later layer hides, too.
     pub written: Written,
     /// Chunks at the front that hold metadata.
     pub metadata_chunks: u32,
@@ -89,11 +88,11 @@ pub struct PushReport {
 /// How long each stage took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PushSeconds {
-    /// Fetching and unpacking layers.
+    /// Fetching and unpacking layers, and sealing their large files beside that.
     pub unpack: Duration,
     /// Reading headers, merging, laying out and writing metadata.
     pub merge: Duration,
-    /// Reading, sealing and storing chunks, and verifying digests beside that.
+    /// Reading, sealing and storing the other chunks, and verifying digests beside that.
     pub seal: Duration,
     /// Key, manifest and record.
     pub commit: Duration,
@@ -154,94 +153,48 @@ impl Images {
         progress: &PushProgress,
     ) -> Result<PushReport, PushError> {
         let mut clock = Clock::start();
-        let mut seconds = PushSeconds::default();
-        let layers = plain_layers(image, &unpack_options(settings), &progress.unpack)?;
-        seconds.unpack = clock.lap();
-        let device = match merge(image, &layers, settings) {
-            Ok(device) => device,
-            // A damaged layer that was not verified yet often fails here first, as a strange tar stream. Its digest
-            // is the better explanation.
-            Err(error) => {
-                return Err(verify(&layers, &AtomicBool::new(false))
-                    .err()
-                    .map_or(error, PushError::from));
-            }
-        };
-        seconds.merge = clock.lap();
-        let (draft, written) = self.seal(image, &device, &layers, settings, progress)?;
-        seconds.seal = clock.lap();
-        let mut summary = summary(image, &device, &draft, &settings.name);
-        let mut manifest_bytes = 0;
-        if settings.mode == WriteMode::Store {
-            let plain_bytes: Vec<u64> = layers.iter().map(|layer| layer.bytes).collect();
-            manifest_bytes = self.commit(&draft, &mut summary, &RecordDetails::of(image, &plain_bytes))?;
-        }
-        seconds.commit = clock.lap();
-        let warnings = device.warnings().iter().map(ToString::to_string).collect();
-        let metadata_chunks = device.metadata_chunks();
-        Ok(PushReport {
-            summary,
-            written,
-            metadata_chunks,
-            manifest_bytes,
-            warnings,
-            seconds,
-        })
-    }
-
-    fn seal(
-        &self,
-        image: &ImageSource,
-        device: &Device,
-        layers: &[PlainLayer],
-        settings: &PushSettings,
-        progress: &PushProgress,
-    ) -> Result<(ManifestDraft, Written), PushError> {
         let root = self.runtime.block_on(self.store.active_root())?;
         let writer = self
             .runtime
             .block_on(async { self.store.chunk_writer(root.generation, settings.mode) });
         // Progress is only looked at, so one that was used before keeps what it has.
-        let _ = progress.device_bytes.set(device.bytes());
         let _ = progress.written.set(writer.progress());
-        let sealing = Sealing {
-            images: self,
-            device,
+        let sealer = ChunkSealer {
+            runtime: &self.runtime,
+            writer: &writer,
             salt: Salt::derive(&root.salt, &settings.scope),
             compression: settings.compression,
-            writer: &writer,
-            progress,
-            next: AtomicU32::new(0),
-            stop: AtomicBool::new(false),
-            chunks: Mutex::new(vec![None; device.chunks() as usize]),
         };
-        let outcome = std::thread::scope(|scope| {
-            let verifier = scope.spawn(|| sealing.guard(|| verify(layers, &sealing.stop).map_err(PushError::from)));
-            let sealers: Vec<_> = (0..settings.threads.max(1))
-                .map(|_| scope.spawn(|| sealing.guard(|| sealing.run(image))))
-                .collect();
-            let sealed = sealers.into_iter().map(join).collect::<Result<Vec<()>, _>>();
-            // A wrong digest explains whatever else went wrong, so it is reported first.
-            join(verifier).and(sealed)
-        });
-        let chunks = sealing.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // When storing failed, the writer says what it was; a sealer knows only that it was stopped.
-        let written = match outcome {
-            Ok(_) => self.runtime.block_on(writer.finish())?,
+        let sealed = seal_image(image, settings, progress, &sealer, &mut clock);
+        let (sealed, written) = match sealed {
+            Ok(sealed) => (sealed, self.runtime.block_on(writer.finish())?),
+            // When storing failed, the writer says what it was; a sealer knows only that it was stopped.
             Err(PushError::Store(stopped)) => {
                 return Err(self.runtime.block_on(writer.finish()).err().unwrap_or(stopped).into());
             }
             Err(error) => return Err(error),
         };
-        let chunks = chunks
-            .into_iter()
-            .map(|chunk| chunk.expect("every chunk was sealed, or an error was returned"));
+        clock.lap(|seconds| &mut seconds.seal);
+        let metadata_chunks = sealed.device.metadata_chunks();
         let draft = ManifestDraft {
-            chunks: chunks.collect(),
-            metadata_chunks: device.metadata_chunks(),
+            chunks: sealed.chunks,
+            metadata_chunks,
             generation: root.generation,
         };
-        Ok((draft, written))
+        let mut summary = summary(image, &sealed.device, &draft, &settings.name);
+        let mut manifest_bytes = 0;
+        if settings.mode == WriteMode::Store {
+            manifest_bytes = self.commit(&draft, &mut summary, &RecordDetails::of(image, &sealed.plain_bytes))?;
+        }
+        clock.lap(|seconds| &mut seconds.commit);
+        Ok(PushReport {
+            summary,
+            written,
+            metadata_chunks,
+            manifest_bytes,
+            warnings: sealed.device.warnings().iter().map(ToString::to_string).collect(),
+            seconds: clock.seconds,
+        })
     }
 
     /// Writes the manifest, and then the record that makes the image exist; gives the manifest's bytes.
@@ -269,55 +222,98 @@ impl Images {
     }
 }
 
-/// A chunk of the draft: its entry, and its key unless it is zero.
-type DraftChunk = (ChunkEntry, Option<ChunkKey>);
+/// An image all of whose chunks are sealed and submitted.
+struct SealedImage {
+    device: Device,
+    chunks: Vec<DraftChunk>,
+    /// Of each layer.
+    plain_bytes: Vec<u64>,
+}
+
+fn seal_image(
+    image: &ImageSource,
+    settings: &PushSettings,
+    progress: &PushProgress,
+    sealer: &ChunkSealer<'_>,
+    clock: &mut Clock,
+) -> Result<SealedImage, PushError> {
+    let (layers, early) = unpack_and_seal(image, &unpack_options(settings), &progress.unpack, sealer)?;
+    clock.lap(|seconds| &mut seconds.unpack);
+    let stop = AtomicBool::new(false);
+    let (verified, sealed) = std::thread::scope(|scope| {
+        let verifier = scope.spawn(|| guard(&stop, || verify(&layers, &stop).map_err(PushError::from)));
+        let sealed = merge(image, &layers, settings).and_then(|device| {
+            clock.lap(|seconds| &mut seconds.merge);
+            let _ = progress.device_bytes.set(device.bytes());
+            let sealing = Sealing {
+                device: &device,
+                sealer,
+                early: &early,
+                progress,
+                next: AtomicU32::new(0),
+                stop: &stop,
+                chunks: Mutex::new(vec![None; device.chunks() as usize]),
+            };
+            sealing.run(image, settings.threads)?;
+            let chunks = sealing.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+            Ok((device, chunks))
+        });
+        (join(verifier), sealed)
+    });
+    // A wrong digest explains whatever else went wrong, a strange tar stream most of all, so it is reported first.
+    verified?;
+    let (device, chunks) = sealed?;
+    let chunks = chunks
+        .into_iter()
+        .map(|chunk| chunk.expect("every chunk was sealed, or an error was returned"));
+    Ok(SealedImage {
+        device,
+        chunks: chunks.collect(),
+        plain_bytes: layers.iter().map(|layer| layer.bytes).collect(),
+    })
+}
+
+/// Runs one thread's work, and stops the others when it fails.
+fn guard(stop: &AtomicBool, work: impl FnOnce() -> Result<(), PushError>) -> Result<(), PushError> {
+    let result = work();
+    if result.is_err() {
+        stop.store(true, Ordering::Relaxed);
+    }
+    result
+}
 
 /// The threads' shared work.
 struct Sealing<'a> {
-    images: &'a Images,
     device: &'a Device,
-    salt: Salt,
-    compression: Compression,
-    writer: &'a ChunkWriter,
+    sealer: &'a ChunkSealer<'a>,
+    early: &'a EarlyChunks,
     progress: &'a PushProgress,
     next: AtomicU32,
-    stop: AtomicBool,
+    stop: &'a AtomicBool,
     /// By number; `None` until sealed.
     chunks: Mutex<Vec<Option<DraftChunk>>>,
 }
 
 impl Sealing<'_> {
-    /// Runs one thread's work, and stops the others when it fails.
-    fn guard(&self, work: impl FnOnce() -> Result<(), PushError>) -> Result<(), PushError> {
-        let result = work();
-        if result.is_err() {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        result
+    fn run(&self, image: &ImageSource, threads: usize) -> Result<(), PushError> {
+        let work = || guard(self.stop, || self.seal_chunks(image));
+        std::thread::scope(|scope| {
+            let sealers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            sealers.into_iter().try_for_each(join)
+        })
     }
 
-    fn run(&self, image: &ImageSource) -> Result<(), PushError> {
+    /// Takes chunks until there are none.
+    fn seal_chunks(&self, image: &ImageSource) -> Result<(), PushError> {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.device.chunks() {
                 break;
             }
-            // The buffer becomes the ciphertext and is handed to the store, so each chunk needs one of its own.
-            let mut plaintext = Vec::with_capacity(CHUNK_BYTES);
-            let read = self.device.read_chunk(number, &mut plaintext);
-            read.map_err(|source| PushError::Read {
-                image: image.reference.clone(),
-                source,
-            })?;
-            let sealed = seal_chunk(&self.salt, plaintext, self.compression_of(number));
-            let chunk = match sealed {
-                SealedChunk::Zero => (ChunkEntry::Zero, None),
-                SealedChunk::Data { entry, key, ciphertext } => {
-                    if let ChunkEntry::Data { id, .. } = entry {
-                        self.images.runtime.block_on(self.writer.submit(id, ciphertext))?;
-                    }
-                    (entry, Some(key))
-                }
+            let early = self.device.source_of(number).and_then(|source| self.early.get(&source));
+            let chunk = match early {
+                Some(chunk) => chunk.clone(),
+                None => self.seal_chunk(number, image)?,
             };
             self.chunks.lock().unwrap_or_else(PoisonError::into_inner)[number as usize] = Some(chunk);
             self.progress
@@ -327,8 +323,19 @@ impl Sealing<'_> {
         Ok(())
     }
 
+    fn seal_chunk(&self, number: u32, image: &ImageSource) -> Result<DraftChunk, PushError> {
+        // The buffer becomes the ciphertext and is handed to the store, so each chunk needs one of its own.
+        let mut plaintext = Vec::with_capacity(CHUNK_BYTES);
+        let read = self.device.read_chunk(number, &mut plaintext);
+        read.map_err(|source| PushError::Read {
+            image: image.reference.clone(),
+            source,
+        })?;
+        Ok(self.sealer.seal(plaintext, self.compression_of(number))?)
+    }
+
     fn compression_of(&self, number: u32) -> Compression {
-        match self.compression {
+        match self.sealer.compression {
             Compression::None => Compression::None,
             _ if number < self.device.metadata_chunks() => METADATA_COMPRESSION,
             chosen => chosen,
@@ -347,11 +354,7 @@ fn merge(image: &ImageSource, layers: &[PlainLayer], settings: &PushSettings) ->
         directory: directory.clone(),
         source,
     })?;
-    let ranges = layers.iter().map(|layer| FileRange {
-        file: layer.file.clone(),
-        start: layer.start,
-        bytes: layer.bytes,
-    });
+    let ranges = layers.iter().map(PlainLayer::range);
     let limits = TreeLimits {
         unpacked_bytes_max: settings.unpacked_bytes_max,
         entries_max: settings.entries_max,
@@ -416,15 +419,22 @@ fn join<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Measures one stage after the other.
-struct Clock(Instant);
+struct Clock {
+    since: Instant,
+    seconds: PushSeconds,
+}
 
 impl Clock {
     fn start() -> Self {
-        Self(Instant::now())
+        Self {
+            since: Instant::now(),
+            seconds: PushSeconds::default(),
+        }
     }
 
-    fn lap(&mut self) -> Duration {
+    /// The stage that ends now took the time since the one before.
+    fn lap(&mut self, stage: impl FnOnce(&mut PushSeconds) -> &mut Duration) {
         let now = Instant::now();
-        now.duration_since(std::mem::replace(&mut self.0, now))
+        *stage(&mut self.seconds) = now.duration_since(std::mem::replace(&mut self.since, now));
     }
 }

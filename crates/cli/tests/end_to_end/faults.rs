@@ -17,11 +17,15 @@ fn small_image(lambent: &Lambent) -> Layout {
 
 #[test]
 fn a_full_disk_is_named_and_holds_no_image() {
+    ["base", "base-gzip"].into_iter().for_each(check_full_disk);
+}
+
+fn check_full_disk(name: &str) {
     let mut lambent = Lambent::new();
     let disk = Mounted::small(24 << 20);
     let data = disk.path().join("data");
     lambent.options = vec!["--data".to_owned(), data.display().to_string()];
-    let message = lambent.fails(&["push", &corpus("base")]);
+    let message = lambent.fails(&["push", &corpus(name)]);
     assert!(message.contains("No space left on device"), "{message}");
     assert!(message.contains(data.to_str().unwrap()), "{message}");
     assert!(lambent.names().is_empty());

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod damage;
+mod early_sealing;
 mod faults;
 mod judges;
 mod lambent;

@@ -9,11 +9,13 @@
 //! Sources: POSIX.1-2017 `pax`; the manual of GNU tar, "Basic Tar Format" and "Storing Sparse Files".
 
 mod error;
+mod follow;
 mod header;
 mod pax;
 mod sparse;
 
 pub use error::{LayerError, LayerFault};
+pub(crate) use follow::{Follower, Stretch};
 
 use crate::read_at::ReadAt;
 use crate::tree::{Metadata, Timestamp};
@@ -282,7 +284,9 @@ impl<R: ReadAt> Window<R> {
             .filter(|end| *end <= self.layer.bytes());
         let end = end.ok_or(LayerFault::HeaderCutShort)?;
         if offset < self.start || end > self.start + self.bytes.len() as u64 {
-            let length = (self.layer.bytes() - offset).min(WINDOW_BYTES as u64) as usize;
+            // At least the block, so that one that is absent is an error of reading.
+            let length = self.layer.readable_bytes(offset).min(WINDOW_BYTES as u64) as usize;
+            let length = length.max(BLOCK_BYTES);
             self.bytes.resize(length, 0);
             self.start = offset;
             self.layer.read_exact_at(&mut self.bytes, offset)?;

@@ -495,7 +495,7 @@ mod sparse {
         [pax(b'x', &records), file("GNUSparseFile.0/f", &content)].concat()
     }
 
-    fn pax_0_1(size: &str, map: &str) -> Vec<u8> {
+    pub(super) fn pax_0_1(size: &str, map: &str) -> Vec<u8> {
         let records = [
             record("GNU.sparse.size", size),
             record("GNU.sparse.map", map),
@@ -690,6 +690,134 @@ fn check_pieces(entries: &[LayerEntry], layer_bytes: u64) {
     }
 }
 
+/// The large files that a follower sees, when the archive comes in pieces of this size.
+fn large_ranges(archive: &[u8], large_bytes_min: u64, piece_bytes: usize) -> Vec<std::ops::Range<u64>> {
+    let mut follower = Follower::new(large_bytes_min);
+    let (mut at, mut start, mut ranges) = (0, None, Vec::new());
+    for mut piece in archive.chunks(piece_bytes) {
+        while !piece.is_empty() {
+            let bytes = match follower.follow(piece) {
+                Stretch::Other { bytes } => bytes,
+                Stretch::Large { bytes, ends } => {
+                    let first = *start.get_or_insert(at);
+                    if ends {
+                        ranges.push(first..at + bytes as u64);
+                        start = None;
+                    }
+                    bytes
+                }
+            };
+            assert!(bytes > 0);
+            at += bytes as u64;
+            piece = &piece[bytes..];
+        }
+    }
+    ranges.extend(start.map(|start| start..at));
+    ranges
+}
+
+/// An archive from which some bytes were taken.
+struct Holed<'a> {
+    bytes: &'a [u8],
+    absent: &'a [std::ops::Range<u64>],
+}
+
+impl ReadAt for Holed<'_> {
+    fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        if self.readable_bytes(offset) < buffer.len() as u64 {
+            return Err(std::io::Error::other("taken"));
+        }
+        self.bytes.read_exact_at(buffer, offset)
+    }
+
+    fn readable_bytes(&self, offset: u64) -> u64 {
+        let next = self.absent.iter().find(|absent| absent.end > offset);
+        next.map_or(self.bytes(), |absent| absent.start).saturating_sub(offset)
+    }
+}
+
+fn read_all<R: ReadAt>(archive: R) -> (Vec<LayerEntry>, Option<String>) {
+    let mut reader = LayerReader::new(archive);
+    let mut entries = Vec::new();
+    loop {
+        match reader.next_entry() {
+            Ok(Some(entry)) => entries.push(entry),
+            end => return (entries, end.err().map(|error| error.to_string())),
+        }
+    }
+}
+
+/// Whatever an archive is, the reader finds the same in it without the bytes that a follower calls large.
+fn check_follower(archive: &[u8], large_bytes_min: u64) -> Vec<std::ops::Range<u64>> {
+    let absent = large_ranges(archive, large_bytes_min, archive.len().max(1));
+    for piece_bytes in [1, 7, 512, 1000] {
+        assert_eq!(
+            large_ranges(archive, large_bytes_min, piece_bytes),
+            absent,
+            "in pieces of {piece_bytes}"
+        );
+    }
+    let holed = Holed {
+        bytes: archive,
+        absent: &absent,
+    };
+    assert_eq!(read_all(holed), read_all(archive));
+    absent
+}
+
+#[test]
+fn a_follower_finds_large_dense_files_and_nothing_else() {
+    let long = [b'n'; 600];
+    let archive = [
+        entry("d/", b'5', b"", |_| {}),
+        file("small", &[b's'; 999]),
+        file("large", &[b'l'; 1000]),
+        entry("././@LongLink", b'L', &long, |_| {}),
+        file("cut", &[b'l'; 2000]),
+        pax(b'x', &[record("size", "1024")]),
+        entry("by-pax", b'0', &[b'l'; 1024], |header| header.set_size(3)),
+        link("link", b'1', "large"),
+        // A size without content, as some writers give links.
+        header("hard", b'1', 5000, |_| {}),
+        header("soft", b'2', 5000, |_| {}),
+        pax(b'g', &[record("uid", "5")]),
+        entry("contiguous", b'7', &[b'l'; 1536], |_| {}),
+        entry("socket", b'Z', &[b's'; 3000], |_| {}),
+        sparse::pax_0_1("10000", "1000,3,9995,5"),
+        file("last", &[b'l'; 1001]),
+        vec![0; 1024],
+        // Behind the end nothing counts.
+        file("behind", &[b'b'; 4000]),
+    ]
+    .concat();
+    let large = |entry: &LayerEntry| match &entry.kind {
+        EntryKind::File(content) if content.bytes >= 1000 && content.pieces.len() == 1 => {
+            Some(content.pieces[0].layer_offset..content.pieces[0].layer_offset + content.bytes)
+        }
+        _ => None,
+    };
+    let expected: Vec<_> = read(&archive).0.iter().filter_map(large).collect();
+    assert_eq!(expected.len(), 5);
+    assert_eq!(check_follower(&archive, 1000), expected);
+}
+
+#[test]
+fn a_follower_gives_up_where_it_cannot_be_sure() {
+    let large = file("large", &[b'l'; 2000]);
+    let old_sparse = header("s", b'S', 0, |_| {});
+    let mut damaged = file("f", b"text");
+    damaged[0] ^= 1;
+    let first = 512..2512;
+    for before in [old_sparse, damaged, vec![0; 512]] {
+        let archive = [large.clone(), before, large.clone()].concat();
+        assert_eq!(check_follower(&archive, 1000), std::slice::from_ref(&first));
+    }
+}
+
 proptest! {
     /// As an attacker would: any bytes anywhere, with the sums of headers put right.
     #[test]
@@ -705,5 +833,8 @@ proptest! {
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
         check_pieces(&read(&archive).0, archive.len() as u64);
+        for large_bytes_min in [1, 100, 700] {
+            check_follower(&archive, large_bytes_min);
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::ImageSource;
 use super::error::SourceError;
 use super::plain::{PlainLayer, Progress, UnpackOptions};
 use super::unpack::Unpacking;
+use crate::early_seal::Taps;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,8 @@ pub(super) struct Job<'a> {
     image: &'a ImageSource,
     pub(super) options: &'a UnpackOptions,
     pub(super) progress: &'a Progress,
+    /// Who takes large files out of the layers, if anybody does.
+    pub(super) taps: Option<&'a Taps<'a>>,
     /// Plain bytes that the image may still have.
     left: AtomicU64,
     /// Indexes of layers, the largest last.
@@ -34,10 +37,17 @@ impl<'a> Job<'a> {
             image,
             options,
             progress,
+            taps: None,
             left: AtomicU64::new(options.limits.unpacked_bytes_max),
             queue: Mutex::new(queue),
             stop: AtomicBool::new(false),
         }
+    }
+
+    /// The same, with large files taken out on the way.
+    pub(super) fn tapped(self, taps: &'a Taps<'a>) -> Self {
+        let taps = Some(taps);
+        Self { taps, ..self }
     }
 
     pub(super) fn run(&self) -> Result<Vec<PlainLayer>, SourceError> {
@@ -82,7 +92,7 @@ impl<'a> Job<'a> {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.taps.is_some_and(Taps::is_stopped)
     }
 
     /// Takes plain bytes from what the whole image may have; false when it may not have them.

@@ -31,7 +31,7 @@ mod range;
 pub mod registry;
 mod resolve;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod scratch;
 pub mod spec;
 mod stored;

@@ -5,8 +5,11 @@ use super::error::{LayerName, SourceError};
 use super::job::Job;
 use super::range::Range;
 use super::{ImageSource, Limits};
+use crate::early_seal::Taps;
+use crate::read_at::FileRange;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -37,7 +40,7 @@ pub struct Progress {
     pub layers: AtomicUsize,
 }
 
-/// A layer's plain tar bytes: `bytes` bytes of `file` from `start` on.
+/// A layer's plain tar bytes: `bytes` bytes of `file` from `start` on, which [`PlainLayer::range`] reads.
 #[derive(Clone, Debug)]
 pub struct PlainLayer {
     /// For messages.
@@ -50,18 +53,21 @@ pub struct PlainLayer {
     pub bytes: u64,
     /// The digest of those bytes.
     pub diff_id: Digest,
+    /// Stretches that were taken out on the way and are not in the file.
+    absent: Arc<[ops::Range<u64>]>,
     /// What [`PlainLayer::verify`] still has to find; empty when everything was checked on the way.
     unchecked: Vec<Digest>,
 }
 
 impl PlainLayer {
-    pub(super) fn checked(name: LayerName, diff_id: Digest, range: Range) -> Self {
+    pub(super) fn checked(name: LayerName, diff_id: Digest, range: Range, absent: Vec<ops::Range<u64>>) -> Self {
         Self {
             name,
             file: range.file,
             start: range.start,
             bytes: range.bytes,
             diff_id,
+            absent: absent.into(),
             unchecked: Vec::new(),
         }
     }
@@ -73,7 +79,18 @@ impl PlainLayer {
         unchecked.extend(digest.filter(|digest| *digest != diff_id));
         Self {
             unchecked,
-            ..Self::checked(name, diff_id, range)
+            ..Self::checked(name, diff_id, range, Vec::new())
+        }
+    }
+
+    /// The plain bytes, to be read.
+    #[must_use]
+    pub fn range(&self) -> FileRange {
+        FileRange {
+            file: Arc::clone(&self.file),
+            start: self.start,
+            bytes: self.bytes,
+            absent: Arc::clone(&self.absent),
         }
     }
 
@@ -141,4 +158,14 @@ pub fn plain_layers(
     progress: &Progress,
 ) -> Result<Vec<PlainLayer>, SourceError> {
     Job::new(image, options, progress).run()
+}
+
+/// The same, with the large files of what is unpacked taken out on the way: see `early_seal`.
+pub(crate) fn plain_layers_tapped(
+    image: &ImageSource,
+    options: &UnpackOptions,
+    progress: &Progress,
+    taps: &Taps<'_>,
+) -> Result<Vec<PlainLayer>, SourceError> {
+    Job::new(image, options, progress).tapped(taps).run()
 }

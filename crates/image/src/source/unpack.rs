@@ -1,8 +1,8 @@
 //! One layer, made plain by two threads.
 //!
 //! ```text
-//! read ── hash stored bytes ── decompress ──(full buffers)──> hash plain bytes ── write behind the worker's last layer
-//!                                         <─(empty buffers)──
+//! read ── hash stored bytes ── decompress ──(full buffers)──> hash plain bytes ─┬─ write behind the worker's last layer
+//!                                         <─(empty buffers)──                   └─ tap (module `early_seal`): large files
 //! ```
 //! Decompression is the slow part, so it shares a thread only with what feeds it, and everything that touches plain
 //! bytes is on a second one. The buffers between them are a fixed set that goes round: memory does not grow with the
@@ -24,8 +24,11 @@ use super::registry::RegistryError;
 use super::registry::blob::registry_error;
 use super::stored::{HashedReader, drain, read_full};
 use super::{Layer, LayerData, scratch};
+use crate::early_seal::LayerTap;
+use crate::tree::LayerNumber;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,6 +63,15 @@ pub(super) struct Unpacking<'a> {
     pub(super) layer: &'a Layer,
 }
 
+/// What became of the plain bytes.
+#[derive(Debug)]
+struct Written {
+    digest: Digest,
+    bytes: u64,
+    /// Stretches that the tap took out.
+    absent: Vec<ops::Range<u64>>,
+}
+
 /// Why plain bytes stopped coming.
 enum Fault {
     /// The stored bytes cannot be read, or do not decode.
@@ -87,14 +99,15 @@ impl Unpacking<'_> {
                 end: 0,
             }),
         };
-        let bytes = self.unpack(stored, scratch)?;
+        let written = self.unpack(stored, scratch)?;
         let range = Range {
             file: Arc::clone(&scratch.file),
             start: scratch.end,
-            bytes,
+            bytes: written.bytes,
         };
-        scratch.end += bytes;
-        Ok(PlainLayer::checked(self.name(), self.layer.diff_id.clone(), range))
+        scratch.end += written.bytes;
+        let diff_id = self.layer.diff_id.clone();
+        Ok(PlainLayer::checked(self.name(), diff_id, range, written.absent))
     }
 
     fn name(&self) -> LayerName {
@@ -127,8 +140,8 @@ impl Unpacking<'_> {
         Ok(PlainLayer::unchecked(self.name(), self.layer.diff_id.clone(), stored))
     }
 
-    /// Unpacks into the scratch file behind what is there, checks everything, and gives the plain length.
-    fn unpack(&self, stored: Box<dyn Read + Send>, scratch: &Scratch) -> Result<u64, SourceError> {
+    /// Unpacks into the scratch file behind what is there, and checks everything.
+    fn unpack(&self, stored: Box<dyn Read + Send>, scratch: &Scratch) -> Result<Written, SourceError> {
         let algorithm = self.stored_digest().algorithm();
         let hashed = HashedReader::new(stored, algorithm, &self.job.progress.stored_bytes);
         let mut stored = BufReader::with_capacity(STORED_BUFFER_BYTES, hashed);
@@ -146,21 +159,21 @@ impl Unpacking<'_> {
             let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (produced, written)
         });
-        let (plain_digest, plain_bytes) = written?;
+        let written = written?;
         match produced {
             Ok(()) => self.check_stored(stored, None)?,
             Err(Fault::Read(error)) => self.check_stored(stored, Some(error))?,
             Err(Fault::TooLong) => return Err(self.too_long()),
             Err(Fault::GivenUp | Fault::WriterGone) => return Err(SourceError::GivenUp { layer: self.name() }),
         }
-        if plain_digest != self.layer.diff_id {
+        if written.digest != self.layer.diff_id {
             return Err(SourceError::WrongDigest {
                 what: format!("{}, unpacked,", self.layer.name),
                 expected: self.layer.diff_id.clone(),
-                found: plain_digest,
+                found: written.digest,
             });
         }
-        Ok(plain_bytes)
+        Ok(written)
     }
 
     /// Fills buffers with plain bytes, to the end of the layer.
@@ -192,23 +205,30 @@ impl Unpacking<'_> {
         }
     }
 
-    /// Hashes and writes what the other thread unpacks, and gives digest and length.
+    /// Hashes and writes what the other thread unpacks; large files go to the tap instead, where there is one.
     fn write(
         &self,
         full: Receiver<Buffer>,
         empty: &Sender<Box<[u8]>>,
         scratch: &Scratch,
-    ) -> Result<(Digest, u64), SourceError> {
+    ) -> Result<Written, SourceError> {
         let mut hasher = Hasher::new(self.layer.diff_id.algorithm());
+        let mut tap = self.job.taps.map(|taps| taps.tap(self.number()));
         let mut bytes = 0;
-        for buffer in full {
-            let plain = &buffer.memory[..buffer.bytes];
-            hasher.update(plain);
-            let written = scratch.file.write_all_at(plain, scratch.end + bytes);
+        let keep = |offset, plain: &[u8]| {
+            let written = scratch.file.write_all_at(plain, scratch.end + offset);
             written.map_err(|source| SourceError::Scratch {
                 directory: self.job.options.scratch_dir.clone(),
                 source,
-            })?;
+            })
+        };
+        for buffer in full {
+            let plain = &buffer.memory[..buffer.bytes];
+            hasher.update(plain);
+            match &mut tap {
+                Some(tap) => tap.take(plain, keep)?,
+                None => keep(bytes, plain)?,
+            }
             bytes += plain.len() as u64;
             self.job
                 .progress
@@ -217,7 +237,15 @@ impl Unpacking<'_> {
             // Refused only when the other thread has ended, and then no buffer is wanted.
             let _ = empty.send(buffer.memory);
         }
-        Ok((hasher.finish(), bytes))
+        Ok(Written {
+            digest: hasher.finish(),
+            bytes,
+            absent: tap.map(LayerTap::into_absent).unwrap_or_default(),
+        })
+    }
+
+    fn number(&self) -> LayerNumber {
+        LayerNumber(u16::try_from(self.layer.name.index).expect("sources refuse more than 1,000 layers"))
     }
 
     /// Reads what the decoder left and checks size and digest of the stored bytes; `error` is what the decoder said,

@@ -29,11 +29,7 @@ pub(crate) const SETTINGS: FlattenSettings = FlattenSettings {
 pub(crate) fn layer(path: &Path) -> FileRange {
     let file = File::open(path).expect("the layer exists");
     let bytes = file.metadata().expect("the layer has a size").len();
-    FileRange {
-        file: Arc::new(file),
-        start: 0,
-        bytes,
-    }
+    FileRange::whole(Arc::new(file), 0, bytes)
 }
 
 /// Flattens plain tar files.

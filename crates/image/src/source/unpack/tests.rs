@@ -1,23 +1,11 @@
 use super::*;
 use crate::source::plain::Progress;
-use crate::source::sample::{LAYER, Sample, gzip, sha256};
+use crate::source::sample::{LAYER, Sample, gzip, noise, sha256};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
 const MAX: u64 = 1 << 30;
-
-/// Bytes that do not compress well and are longer than all buffers together.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let words = std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    });
-    words.take(bytes).collect()
-}
 
 fn bytes_of(layer: &PlainLayer) -> Vec<u8> {
     let mut bytes = vec![0; layer.bytes as usize];
