@@ -16,12 +16,15 @@ const DEBIAN_PACKAGES: &[&str] = &[
     "acl",                             // getfacl: compares ACLs with an independent extraction
     "apache2-utils",                   // htpasswd: a registry with a password
     "attr",                            // setfattr, getfattr: extended attributes in tests
+    "curl",                            // a full pull, streamed, in the bench of starts
     "debootstrap",                     // the corpus: Debian without Docker
     "docker-registry",                 // a real registry to pull from
     "e2fsprogs",                       // e2fsck judges our file systems; mke2fs is the baseline
     "g++",                             // builds C++ that fuzz targets link
     "golang-github-containers-common", // policy.json, without which skopeo refuses every image
+    "iproute2",                        // ip, tc: the shaped link of the bench of starts
     "libcap2-bin",                     // setcap, getcap: security.capability in tests
+    "openssl",                         // bytes that nothing compresses, in tests
     "skopeo",                          // puts images into the registry and checks our layouts
     "time",                            // the largest memory of a command, in benches
     "umoci",                           // the independent extraction that we compare with

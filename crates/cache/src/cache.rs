@@ -188,8 +188,7 @@ impl Inner {
             }
         };
         let (found, part) = self.flights.run(id, load).await.ok()?;
-        self.count(part);
-        Some(found)
+        Some(self.joined_or_led(found, part))
     }
 
     async fn fly(
@@ -200,13 +199,18 @@ impl Inner {
     ) -> Result<Found, FetchError> {
         let flight = timeout_at(deadline, self.flights.run(address.id, load)).await;
         let (found, part) = flight.map_err(|_| OriginSilent::new(address, self.fetch_budget))??;
-        self.count(part);
-        Ok(found)
+        Ok(self.joined_or_led(found, part))
     }
 
-    fn count(&self, part: Part) {
-        if part == Part::Joined {
-            self.joined.count();
+    /// What another fetched cost no fetch: whoever adds up what came from where must not count it twice.
+    fn joined_or_led(&self, found: Found, part: Part) -> Found {
+        match part {
+            Part::Joined => {
+                self.joined.count();
+                let tier = Tier::Memory;
+                Found { tier, ..found }
+            }
+            Part::Led => found,
         }
     }
 

@@ -187,6 +187,38 @@ fn flag(value: String) -> Result<bool, LocationError> {
     })
 }
 
+impl StoreLocation {
+    /// The text that parses as this location, for another process's command line. It has no credentials.
+    #[must_use]
+    pub fn to_argument(&self) -> String {
+        match self {
+            Self::Directory(path) => path.display().to_string(),
+            Self::S3(s3) => s3.to_url(),
+        }
+    }
+}
+
+impl S3Location {
+    fn to_url(&self) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if let Some(endpoint) = &self.endpoint {
+            query.append_pair("endpoint", endpoint.as_str());
+        }
+        if let Some(region) = &self.region {
+            query.append_pair("region", region);
+        }
+        if self.allow_http {
+            query.append_pair("allow_http", "true");
+        }
+        let prefix = if self.prefix.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", self.prefix)
+        };
+        format!("s3://{}{prefix}?{}", self.bucket, query.finish())
+    }
+}
+
 impl fmt::Display for StoreLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,6 +262,7 @@ mod tests {
         for (text, expected) in cases {
             let location: StoreLocation = text.parse().unwrap();
             assert_eq!(location.to_string(), expected);
+            assert_eq!(location.to_argument().parse(), Ok(location));
         }
     }
 

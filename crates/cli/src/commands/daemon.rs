@@ -36,7 +36,7 @@ pub(crate) fn command(global: &GlobalArguments, places: &Places) -> io::Result<C
     let mut command = Command::new(env::current_exe()?);
     command.arg("daemon").arg("--data").arg(&places.data);
     if global.store.is_some() {
-        command.arg("--store").arg(places.store.to_string());
+        command.arg("--store").arg(places.store.to_argument());
     }
     for (flag, value) in [
         ("--kms-key", &global.kms_key),

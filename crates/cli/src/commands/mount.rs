@@ -201,7 +201,8 @@ fn connect(global: &GlobalArguments) -> Result<Client> {
 /// Reads the image's record, and no more.
 fn find(global: &GlobalArguments, places: &Places, name: &str) -> Result<ImageAddress> {
     let store = environment::open_store(places)?;
-    let runtime = environment::start_runtime()?;
+    // One request: it waits on this thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bytes = runtime.block_on(store.get_record(&global.account, name))?;
     let summary = Record::decode(name, &bytes)
         .with_context(|| format!("image {name}"))?

@@ -3,6 +3,8 @@
 use crate::judges::{Mounted, shell, tool};
 use crate::lambent::{Lambent, corpus, files};
 use crate::layout::{Layer, Layout};
+use crate::servers::Moto;
+use crate::stores::with_credentials;
 use crate::tree_facts;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -384,6 +386,42 @@ fn a_chunk_that_is_corrupt_at_its_origin_is_an_error_with_a_name() {
         "{line}"
     );
     assert!(worker.stats("app")["failed_reads"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn an_image_in_s3_under_a_key_of_kms_is_mounted_and_led() {
+    let moto = Moto::start();
+    moto.create_bucket("images");
+    let mut worker = Worker::new("");
+    let (url, key) = (moto.url(), moto.create_key());
+    let store = format!("s3://images/some/prefix?endpoint={url}&region=us-east-1&allow_http=true");
+    let options = [
+        "--store",
+        &store,
+        "--kms-key",
+        &key,
+        "--kms-endpoint",
+        &url,
+        "--kms-region",
+        "us-east-1",
+    ];
+    worker.lambent.options.extend(options.map(str::to_owned));
+    with_credentials(&mut worker.lambent);
+    sizable(&worker, "app");
+    for start in ["first", "second"] {
+        let target = worker.mount("app", "mnt");
+        assert_eq!(fs::read(target.join("d/small/7")).unwrap().len(), 20_002);
+        let stats = worker.stats("app");
+        assert_eq!(
+            stats["start_pack"]["chunks"].as_u64().unwrap() > 0,
+            start == "second",
+            "{start}: {stats}"
+        );
+        worker.lambent.ok(&["ready", "app"]);
+        worker.umount(&target);
+        eventually("the end of the daemon", || worker.processes().is_empty());
+        drop_page_cache();
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::judges::{fsck, hash};
 use crate::lambent::{Lambent, corpus};
 use crate::servers::Moto;
 
-fn with_credentials(mut lambent: Lambent) -> Lambent {
+pub(crate) fn with_credentials(lambent: &mut Lambent) {
     for (name, value) in [
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -12,14 +12,14 @@ fn with_credentials(mut lambent: Lambent) -> Lambent {
     ] {
         lambent.variables.push((name.to_owned(), value.to_owned()));
     }
-    lambent
 }
 
 #[test]
 fn an_image_goes_to_s3_under_a_key_of_kms_and_comes_back() {
     let moto = Moto::start();
     moto.create_bucket("images");
-    let mut remote = with_credentials(Lambent::new());
+    let mut remote = Lambent::new();
+    with_credentials(&mut remote);
     let url = moto.url();
     let store = format!("s3://images/some/prefix?endpoint={url}&region=us-east-1&allow_http=true");
     let key = moto.create_key();
@@ -65,7 +65,8 @@ fn an_image_goes_to_s3_under_a_key_of_kms_and_comes_back() {
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
-    let mut lambent = with_credentials(Lambent::new());
+    let mut lambent = Lambent::new();
+    with_credentials(&mut lambent);
     lambent.options.extend(
         [
             "--store",

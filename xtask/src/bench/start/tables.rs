@@ -224,7 +224,8 @@ impl Report {
             format!("{memory} from memory, {disk} from disk, {origin} from the origin")
         };
         let note = format!(
-            "`{}`, {}. The page cache's rows take turns, five times in each run. By the daemon's count, stored bytes: the L1 memory row took {}; the L1 disk row {}. `of base` is the \
+            "`{}`, {}. Rates are of the file's own bytes; what is stored is compressed. The page cache's rows \
+             take turns, five times in each run. By the daemon's count, stored bytes: the L1 memory row took {}; the L1 disk row {}. `of base` is the \
              plain loop for the page cache, and the faster O_DIRECT rate for L1 disk. Aims: 95 %, 95 %, 1500 MB/s, 70 %.",
             found.file,
             bytes(found.file_bytes),
