@@ -164,16 +164,17 @@ impl Daemon {
         if let Err(error) = keeper.ready() {
             tracing::warn!("the keeper cannot be told that all is well: {error}");
         }
-        watch_keeper(keeper, &main.events)?;
+        watch_keeper(Arc::clone(&keeper), &main.events)?;
         ready();
         let ending = main.run(&inbox);
         session.stop();
         if ending == Ending::Idle {
-            // The socket first: who connects now finds nobody, and starts a daemon that waits for the lock.
+            // The socket first: who connects now finds nobody, and tries to start a daemon until the lock is free.
             let _ = std::fs::remove_file(directory.join(SOCKET_NAME));
             unmount_session(&devices_directory)?;
             // What is still on its way to the cache's disk makes the next start faster; nothing waits for it here.
             runtime.block_on(cache.close());
+            forget(&keeper);
         }
         drop(beginning.lock);
         Ok(ending)
@@ -368,6 +369,16 @@ fn keep(link: &Link, beginning: &Beginning, directory: &Path) -> Result<(), Work
         }
     }
     Ok(())
+}
+
+/// Leaves nothing to a successor. A keeper on a busy machine may take a child that ends slowly for one that hangs, and
+/// start another: with the session, the lock and the socket that one would end what a daemon begun since then serves.
+fn forget(link: &Link) {
+    for name in [FUSE, SOCKET, LOCK] {
+        if let Err(error) = link.remove(name) {
+            tracing::warn!(name, "the keeper does not forget what has ended: {error}");
+        }
+    }
 }
 
 /// One thread for each source of events. They end with the process: none holds anything that must be put back.
