@@ -6,7 +6,7 @@
 test: root lint
 	cargo xtask setup
 	cargo xtask corpus
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 	cargo xtask fuzz --seconds 10
 
 demo: root

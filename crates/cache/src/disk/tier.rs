@@ -245,6 +245,13 @@ impl DiskFiles {
     }
 }
 
+impl Drop for DiskFiles {
+    /// Closing alone would leave the lock with a child that was forked meanwhile, until it runs its program.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.index, FlockOperation::Unlock);
+    }
+}
+
 fn open_index(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let index = File::from(rustix::fs::open(path, flags, FILE_MODE)?);
@@ -289,4 +296,29 @@ fn restore(slots_max: u32, records: &[Option<SlotRecord>]) -> Slots<ChunkId> {
         }
     }
     slots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child that another thread has forked holds every open file until it runs its program; a duplicate stands for
+    /// it here.
+    #[test]
+    fn a_child_forked_meanwhile_does_not_keep_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = DiskSettings {
+            directory: directory.path().to_owned(),
+            bytes: 1 << 20,
+        };
+        let files = DiskFiles::open(&settings, Arc::default()).unwrap();
+        let of_the_child = files.index.try_clone().unwrap();
+        assert_eq!(
+            DiskFiles::open(&settings, Arc::default()).unwrap_err().kind(),
+            io::ErrorKind::ResourceBusy
+        );
+        drop(files);
+        assert!(DiskFiles::open(&settings, Arc::default()).is_ok());
+        drop(of_the_child);
+    }
 }
