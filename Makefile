@@ -16,6 +16,7 @@ bench: root
 	cargo xtask bench push
 	cargo xtask bench memory
 	cargo xtask bench start
+	cargo xtask bench functions
 
 fuzz:
 	cargo xtask fuzz --seconds 60

@@ -3,6 +3,7 @@
 //! Every figure is the median of several runs, with the smallest and the largest beside it, on a warm page cache: the
 //! question is what the code costs, not the disk. Results go to `bench/results/` with the machine that made them.
 
+mod functions;
 mod machine;
 mod measure;
 mod memory;
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     Memory(memory::Options),
     /// Programs in images that are loaded on demand, beside a full pull and a local copy
     Start(start::Options),
+    /// Functions through the gateway: warm, cold, many at once, many idle
+    Functions(functions::Options),
     /// What `start` runs beside it
     #[command(subcommand, hide = true)]
     StartPart(start::Part),
@@ -36,6 +39,7 @@ pub(crate) fn run(cache: &Cache, bench: &Bench) -> Result<()> {
         Bench::Push(options) => push::run(cache, options),
         Bench::Memory(options) => memory::run(cache, options),
         Bench::Start(options) => start::run(cache, options),
+        Bench::Functions(options) => functions::run(cache, options),
         Bench::StartPart(part) => part.run(),
     }
 }

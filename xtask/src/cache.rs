@@ -16,6 +16,7 @@ use crate::work::Work;
 /// | `debs/`           | Debian packages, as debootstrap caches them                  |
 /// | `wheels/HASH/`    | wheels of one list of requirements                           |
 /// | `corpus/NAME/`    | one finished OCI image layout                                |
+/// | `runtime-clients/` | Lambda's runtime clients, as the worker's tests install them   |
 /// | `demo/`, `bench/` | what a running task works with; gone when it ends            |
 /// | `lock`            | locked while a task writes to the cache                      |
 pub(crate) struct Cache {

@@ -4,6 +4,7 @@
 //! in one folder of the cache: however the demo ends, nothing stays behind.
 
 mod chart;
+mod functions;
 mod ondemand;
 mod stage;
 
@@ -37,9 +38,12 @@ const PUSHES: [(&str, &str); 5] = [
     ("sklearn-dep", "The image with one dependency upgraded (scipy)."),
 ];
 
-const IMAGES: [&str; 6] = [
+const IMAGES: [&str; 9] = [
     "base",
     "sklearn",
+    "onnx",
+    "sklearn-function",
+    "onnx-function",
     "sklearn-gzip",
     "sklearn-rebuild",
     "sklearn-app",
@@ -83,6 +87,7 @@ pub(crate) fn run(cache: &Cache) -> Result<()> {
     let (registry, registry_seconds) = from_registry(&stage)?;
     ondemand::settings(&stage)?;
     ondemand::show(&stage, &registry)?;
+    functions::show(&stage, cache)?;
     end(&stage, &pushes, registry_seconds)
 }
 

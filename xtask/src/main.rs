@@ -9,6 +9,7 @@ mod bench;
 mod cache;
 mod corpus;
 mod demo;
+mod endpoint;
 mod fuzz;
 mod lambent;
 mod process;

@@ -15,7 +15,11 @@ use crate::process::{self, is_root, succeeds};
 const DEBIAN_PACKAGES: &[&str] = &[
     "acl",                             // getfacl: compares ACLs with an independent extraction
     "apache2-utils",                   // htpasswd: a registry with a password
+    "autoconf",                        // builds aws-lambda-ric's native part
+    "automake",                        // the same
     "attr",                            // setfattr, getfattr: extended attributes in tests
+    "buildah",                         // pushes to the endpoint's registry, in tests
+    "cmake",                           // builds aws-lambda-ric's native part
     "curl",                            // a full pull, streamed, in the bench of starts
     "debootstrap",                     // the corpus: Debian without Docker
     "docker-registry",                 // a real registry to pull from
@@ -24,6 +28,8 @@ const DEBIAN_PACKAGES: &[&str] = &[
     "golang-github-containers-common", // policy.json, without which skopeo refuses every image
     "iproute2",                        // ip, tc: the shaped link of the bench of starts
     "libcap2-bin",                     // setcap, getcap: security.capability in tests
+    "libtool",                         // builds aws-lambda-ric's native part
+    "make",                            // the same
     "openssl",                         // bytes that nothing compresses, in tests
     "skopeo",                          // puts images into the registry and checks our layouts
     "time",                            // the largest memory of a command, in benches
@@ -50,7 +56,11 @@ pub(crate) fn run(cache: &Cache) -> Result<()> {
 }
 
 fn install_debian_packages() -> Result<()> {
-    let missing = missing_packages(DEBIAN_PACKAGES)?;
+    let mut missing = missing_packages(DEBIAN_PACKAGES)?;
+    // Node.js may be there from another source than Debian, with an npm of its own that Debian's would not suit.
+    if !(succeeds(Command::new("node").arg("--version")) && succeeds(Command::new("npm").arg("--version"))) {
+        missing.extend(["nodejs", "npm"].map(str::to_owned));
+    }
     if missing.is_empty() {
         println!("Debian packages: all there");
         return Ok(());

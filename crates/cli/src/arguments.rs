@@ -5,6 +5,7 @@ use chunk::Account;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use image::source::platform::Platform;
 use image::source::spec::SourceSpec;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use store::StoreLocation;
 
@@ -19,7 +20,7 @@ pub(crate) struct Arguments {
 }
 
 /// Where things are kept; the same for every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalArguments {
     /// Directory for store, keyring and scratch files [default: $XDG_DATA_HOME/lambent or ~/.local/share/lambent]
     #[arg(long, global = true, value_name = "DIR")]
@@ -49,9 +50,172 @@ pub(crate) enum Command {
     /// Container images as encrypted, shared chunks
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Serve the Lambda API, a registry and functions on this machine
+    #[command(
+        after_help = "Example:\n  lambent up\n\nThe first start makes an account and an access key, and says what to type next. Needs root: functions run in namespaces and control groups."
+    )]
+    Up(UpArguments),
+    /// Access keys for the endpoint that `lambent up` serves
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Base images that zips run on, such as python3.11
+    #[command(subcommand)]
+    Runtime(RuntimeCommand),
+    /// Make a running function of a directory: a handler, and requirements.txt, package.json or bootstrap
+    #[command(
+        after_help = "Examples:\n  lambent deploy examples/hello\n  lambent deploy . --name scorer --memory 1024 --env MODEL=small\n\nPython needs pip, Node.js needs npm, on this machine; nothing needs Docker."
+    )]
+    Deploy(DeployArguments),
+    /// Invoke a function and print its answer
+    #[command(
+        after_help = "Examples:\n  lambent invoke hello '{\"name\": \"you\"}'\n  lambent invoke hello @event.json\n  echo '{}' | lambent invoke hello -"
+    )]
+    Invoke(InvokeArguments),
+    /// Print a function's log
+    #[command(after_help = "Example:\n  lambent logs hello --follow")]
+    Logs(LogsArguments),
+    /// List functions
+    #[command(after_help = "Example:\n  lambent ls --json")]
+    Ls,
+    /// Remove a function with its versions and aliases
+    #[command(after_help = "Example:\n  lambent rm hello")]
+    Rm(FunctionArgument),
+    /// What functions did
+    #[command(subcommand)]
+    Function(FunctionCommand),
+    /// Make sandboxes for `lambent up`, which starts it
+    #[command(hide = true)]
+    Sandboxes,
     /// Serve the devices of mounted images; `image mount` starts it when it is needed
     #[command(hide = true)]
     Daemon(DaemonArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// Address to listen on. Beyond loopback it is for a network that you trust: there is no TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9700")]
+    pub(crate) listen: SocketAddr,
+    /// Region in ARNs and signatures, for a new data directory [default: us-east-1]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// Stop an environment after this many seconds without work
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) idle_seconds: u64,
+    /// S3 endpoint that zips are fetched from, with the AWS_* variables as credentials [default: AWS's]
+    #[arg(long, value_name = "URL")]
+    pub(crate) s3_endpoint: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make another access key for the account
+    #[command(after_help = "Example:\n  lambent keys create --json")]
+    Create,
+    /// List access keys, without their secrets
+    #[command(after_help = "Example:\n  lambent keys ls")]
+    Ls,
+    /// Revoke an access key; a running endpoint refuses it within a second
+    #[command(after_help = "Example:\n  lambent keys revoke AKIA2EXAMPLE7EXAMPLE")]
+    Revoke {
+        /// The key's id
+        #[arg(value_name = "KEY")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeCommand {
+    /// Make an image the base of a runtime
+    #[command(
+        after_help = "Examples:\n  lambent runtime add python3.11 public.ecr.aws/lambda/python:3.11\n  lambent runtime add nodejs20.x oci:my-node-base\n\nThe image is AWS's own base image, or has awslambdaric (Python) or aws-lambda-ric (Node.js) installed."
+    )]
+    Add {
+        /// The runtime's name, as functions say it
+        #[arg(value_name = "RUNTIME")]
+        name: String,
+        /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REPO:TAG], or a registry reference
+        source: SourceSpec,
+    },
+    /// List runtimes
+    Ls,
+    /// Forget a runtime; functions that have its image keep it
+    Rm {
+        /// The runtime's name
+        #[arg(value_name = "RUNTIME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArguments {
+    /// The directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// The function's name [default: the directory's]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// As functions say it, such as python3.11 [default: found from the directory and from `lambent runtime ls`]
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// FILE.FUNCTION [default: found in the directory]
+    #[arg(long)]
+    pub(crate) handler: Option<String>,
+    /// Memory in MB; processor time is in proportion
+    #[arg(long, value_name = "MB")]
+    pub(crate) memory: Option<u32>,
+    /// Longest invocation in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u32>,
+    /// An environment variable; may be given several times
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub(crate) environment: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InvokeArguments {
+    /// The function: its name, or its ARN
+    pub(crate) name: String,
+    /// JSON, @FILE, or - for standard input
+    #[arg(default_value = "{}")]
+    pub(crate) payload: String,
+    /// A version or an alias
+    #[arg(long)]
+    pub(crate) qualifier: Option<String>,
+    /// Print the invocation's log to standard error
+    #[arg(long)]
+    pub(crate) log: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// The function's name
+    pub(crate) name: String,
+    /// Go on with what comes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How far back to begin, in minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub(crate) since: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FunctionArgument {
+    /// The function's name
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FunctionCommand {
+    /// Show what the last cold starts of a function were made of
+    #[command(after_help = "Example:\n  lambent function starts hello")]
+    Starts {
+        /// The function's name
+        name: String,
+        /// How many, the newest first
+        #[arg(long, default_value_t = 10)]
+        last: u32,
+    },
 }
 
 #[derive(Debug, Subcommand)]

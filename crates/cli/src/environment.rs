@@ -1,15 +1,19 @@
 //! What the process environment says, read here and nowhere else.
 
 use crate::arguments::{Command, GlobalArguments};
+use crate::client_files;
 use anyhow::{Context, Result, bail};
+use control::packages::{S3Access, S3Credentials};
+use control::{Control, ControlParts, Packages, PackagesParts};
 use image::images::Images;
 use keys::{AwsKms, KeyProvider, Keyring};
 use std::env;
 use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use store::{AwsOptions, Settings, Store, StoreLocation};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tracing_subscriber::EnvFilter;
 
 /// Threads for waiting on store and registry; sealing has threads of its own.
@@ -25,6 +29,7 @@ pub(crate) struct Parts {
 }
 
 /// Where things are, before anything is opened.
+#[derive(Clone)]
 pub(crate) struct Places {
     /// Where data lives on this machine.
     pub(crate) data: PathBuf,
@@ -35,6 +40,11 @@ impl Places {
     /// The directory of the worker's daemon.
     pub(crate) fn worker(&self) -> PathBuf {
         self.data.join("worker")
+    }
+
+    /// The region of ARNs: as `lambent up` wrote it down.
+    pub(crate) fn region(&self) -> String {
+        client_files::read(&self.data).map_or_else(|_| client_files::REGION_DEFAULT.to_owned(), |files| files.region)
     }
 
     /// The file with the daemon's settings.
@@ -102,6 +112,79 @@ pub(crate) async fn key_provider(arguments: &GlobalArguments, data: &Path) -> Re
     })
 }
 
+/// What the function side needs to know of the endpoint, where it matters.
+#[derive(Default)]
+pub(crate) struct EndpointFacts {
+    /// `HOST:PORT`s under which the gateway is spoken to: images named so come from its own registry.
+    pub(crate) registry_hosts: Vec<String>,
+    /// Of another S3 than AWS's, for zips.
+    pub(crate) s3_endpoint: Option<String>,
+}
+
+/// Zips, images and runtimes, kept below the data directory and in the store.
+pub(crate) fn packages(
+    places: &Places,
+    keys: KeyProvider,
+    runtime: &Handle,
+    (region, facts): (&str, EndpointFacts),
+) -> Result<Packages> {
+    Ok(Packages::new(PackagesParts {
+        store: open_store(places)?,
+        keys,
+        runtime: runtime.clone(),
+        directory: places.data.join("packages"),
+        scratch_directory: scratch_directory(&places.data)?,
+        region: region.to_owned(),
+        registry_hosts: facts.registry_hosts,
+        docker_config: docker_config(),
+        plain_http: Vec::new(),
+        s3: s3_access(region, facts.s3_endpoint),
+    }))
+}
+
+/// S3 for zips, when the environment has a key for it.
+fn s3_access(region: &str, endpoint: Option<String>) -> Option<S3Access> {
+    let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let credentials = S3Credentials {
+        access_key_id: variable("AWS_ACCESS_KEY_ID")?,
+        secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?.into(),
+        session_token: variable("AWS_SESSION_TOKEN").map(Into::into),
+    };
+    Some(S3Access {
+        endpoint: endpoint.or_else(|| variable("AWS_ENDPOINT_URL_S3")),
+        region: variable("AWS_REGION").unwrap_or_else(|| region.to_owned()),
+        credentials: Some(credentials),
+    })
+}
+
+/// The record of functions, for a command beside `lambent up`.
+pub(crate) async fn record(global: &GlobalArguments, places: &Places) -> Result<Control> {
+    let keys = key_provider(global, &places.data).await?;
+    let region = places.region();
+    let packages = packages(places, keys, &Handle::current(), (&region, EndpointFacts::default()))?;
+    control(&region, places, packages).await
+}
+
+/// The record of functions in `DIR/control.db`.
+pub(crate) async fn control(region: &str, places: &Places, packages: Packages) -> Result<Control> {
+    let path = places.data.join("control.db");
+    let parts = ControlParts {
+        database: format!("sqlite://{}", path.display()),
+        region: region.to_owned(),
+        packages,
+        clock: now_ms,
+    };
+    Control::open(parts)
+        .await
+        .with_context(|| format!("cannot open the record in {}", path.display()))
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A directory for unlinked scratch files. Beside the store and not in /tmp, which is memory on many machines.
 pub(crate) fn scratch_directory(data: &Path) -> Result<PathBuf> {
     let directory = data.join("scratch");
@@ -122,11 +205,16 @@ const COMMAND_LOG: &str = "error";
 /// What the daemon logs: nobody sees it at work, so its file has each device's life, too.
 const DAEMON_LOG: &str = "warn,block=info,cache=info,worker=info,lambent=info";
 
+/// What `lambent up` logs beside what it prints.
+const UP_LOG: &str = "warn,gateway=info,control=info,worker=info,lambent=info";
+
 /// Logs go to standard error, which is a file for a daemon; RUST_LOG chooses what.
 pub(crate) fn start_logging(command: &Command) {
     let default = match command {
         Command::Daemon(_) => DAEMON_LOG,
-        Command::Image(_) => COMMAND_LOG,
+        Command::Up(_) => UP_LOG,
+        Command::Sandboxes => "warn",
+        _ => COMMAND_LOG,
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()

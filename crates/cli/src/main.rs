@@ -4,8 +4,11 @@
 //! command gets checked values, calls one function of a library, and prints what came back, as a table or as JSON.
 
 mod arguments;
+mod client_files;
 mod commands;
+mod deploy;
 mod environment;
+mod lambda_client;
 mod output;
 mod progress;
 mod size;

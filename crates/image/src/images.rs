@@ -1,5 +1,9 @@
 //! One account's images in a store: listing, inspecting, comparing, checking, exporting, removing.
 
+mod find;
+
+pub use find::FoundImage;
+
 use crate::ext4::BLOCK_BYTES;
 use crate::file_map::FileMapError;
 use crate::record::{Record, RecordDetails, RecordError, RecordSummary};

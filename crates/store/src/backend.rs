@@ -132,6 +132,8 @@ pub(crate) struct Backend {
     pub(crate) objects: Arc<dyn ObjectStore>,
     /// For messages.
     pub(crate) place: Arc<str>,
+    /// Whether requests cross a network.
+    pub(crate) is_remote: bool,
 }
 
 impl Backend {
@@ -143,8 +145,18 @@ impl Backend {
     }
 
     pub(crate) fn over(objects: Arc<dyn ObjectStore>, place: &str) -> Self {
-        let place = place.into();
-        Self { objects, place }
+        Self {
+            objects,
+            place: place.into(),
+            is_remote: false,
+        }
+    }
+
+    fn across_network(objects: Arc<dyn ObjectStore>, place: &str) -> Self {
+        Self {
+            is_remote: true,
+            ..Self::over(objects, place)
+        }
     }
 
     fn open_directory(path: &Path) -> Result<Self, OpenError> {
@@ -182,10 +194,10 @@ impl Backend {
         }
         let bucket: Arc<dyn ObjectStore> = Arc::new(builder.build().map_err(failed)?);
         if s3.prefix.is_empty() {
-            return Ok(Self::over(bucket, &place));
+            return Ok(Self::across_network(bucket, &place));
         }
         let prefix = Key::parse(&s3.prefix).map_err(|error| failed(error.into()))?;
-        Ok(Self::over(Arc::new(PrefixStore::new(bucket, prefix)), &place))
+        Ok(Self::across_network(Arc::new(PrefixStore::new(bucket, prefix)), &place))
     }
 }
 

@@ -56,6 +56,19 @@ impl Store {
         &self.settings
     }
 
+    /// Opens connections to a remote store ahead of need: opening one costs a round trip, with TLS two, which nobody who
+    /// asks afterwards waits for. They stay open for as long as the client keeps idle ones. A directory needs none.
+    ///
+    /// Errors are left for those who have a question: they meet them, too.
+    pub async fn open_connections(&self, count: usize) {
+        if self.backend.is_remote {
+            // Any answer will do, also that there is none.
+            let key = layout::root(1);
+            let asks = (0..count).map(|_| self.backend.objects.head(&key));
+            futures::future::join_all(asks).await;
+        }
+    }
+
     /// The root to write under: the newest active one. An empty store gets its first root here; of several that come
     /// at once one makes it and all use it.
     pub async fn active_root(&self) -> Result<Root, StoreError> {

@@ -179,6 +179,10 @@ fn first_words(mut command: Command) -> io::Result<FirstWords> {
     let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
+    // It goes on as the daemon's keeper, or is ending. A caller that lives long must not gather dead children.
+    std::thread::Builder::new()
+        .name("keeper's end".to_owned())
+        .spawn(move || child.wait())?;
     Ok(match line.trim_end() {
         "ready" => FirstWords::Ready,
         "busy" => FirstWords::Busy,

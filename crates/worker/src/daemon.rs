@@ -133,6 +133,8 @@ impl Daemon {
             settings,
             devices: devices_directory.clone(),
         }));
+        // Whoever had the daemon started is about to mount, and reads the image's record meanwhile.
+        images.open_connections();
         for state in beginning.devices {
             let name = state.address.name.clone();
             if let Err(error) = images.restore(state) {

@@ -13,7 +13,7 @@
 //! ```
 //! Writer and reader may be different builds; the header's version tells.
 
-use crate::protocol::ImageAddress;
+use api::ImageAddress;
 use chunk::{DataKey, KEY_BYTES};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};

@@ -11,9 +11,10 @@
 
 use crate::error::WorkerError;
 use crate::handover::{DeviceState, device_name};
-use crate::protocol::{ImageAddress, MountRequest, Mounted, Selector};
+use crate::protocol::{MountRequest, Mounted, Selector};
 use crate::report::{CacheStats, CacheTierStats, ImageStats, MountLine, PrefetchStats, TierStats};
 use crate::settings::Settings;
+use api::ImageAddress;
 use block::kernel::{self, Device, DeviceNumber, DeviceTable, LoopDevice, MountOptions, loops_over};
 use block::{ChunkCount, ImageDevice, ImageParts, Recorder, SharedParts};
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use store::Store;
 
 /// Where chunks and keys come from, and what the kernel is served with.
@@ -44,6 +45,13 @@ pub(crate) struct ImagesParts {
     /// The private mount that holds a file for each device.
     pub(crate) devices: PathBuf,
 }
+
+/// Connections that are opened ahead of an image's first chunks: enough for a piece of metadata of 8 MiB at once.
+const CONNECTIONS_AHEAD: usize = 16;
+
+/// After this long some may have been closed for idleness. Shorter than what servers and clients allow: `hyper-util`
+/// keeps idle connections for 90 s by default.
+const CONNECTIONS_LIFE: Duration = Duration::from_secs(60);
 
 /// A start that is over, to be learnt from.
 #[derive(Debug)]
@@ -64,6 +72,8 @@ pub(crate) struct Images {
     parts: ImagesParts,
     slots: Mutex<HashMap<ChunkId, Arc<Slot>>>,
     next_number: AtomicU64,
+    /// When connections to the store were last opened ahead of need.
+    connections_opened: Mutex<Option<Instant>>,
 }
 
 /// One image, attached or about to be.
@@ -85,6 +95,7 @@ impl Images {
             parts,
             slots: Mutex::default(),
             next_number: AtomicU64::new(first_number()),
+            connections_opened: Mutex::new(None),
         }
     }
 
@@ -233,6 +244,7 @@ impl Images {
     fn attach(&self, address: &ImageAddress) -> Result<Attached, WorkerError> {
         let (store, settings) = (&self.parts.store, &self.parts.settings);
         let (generation, manifest) = (address.generation, address.manifest);
+        self.open_connections();
         // One round trip for all three.
         let (stored, trace, pack) = self.parts.shared.runtime.block_on(async {
             tokio::join!(
@@ -265,6 +277,20 @@ impl Images {
             .device
             .prefetch_start(if settings.trace_prefetch { &trace } else { &NO_TRACE });
         Ok(attached)
+    }
+
+    /// Has connections opened for the chunks that will be wanted as soon as the manifest is here, unless that was done
+    /// a moment ago.
+    pub(crate) fn open_connections(&self) {
+        let mut opened = lock(&self.connections_opened);
+        if opened.is_none_or(|opened| opened.elapsed() >= CONNECTIONS_LIFE) {
+            *opened = Some(Instant::now());
+            let store = self.parts.store.clone();
+            self.parts
+                .shared
+                .runtime
+                .spawn(async move { store.open_connections(CONNECTIONS_AHEAD).await });
+        }
     }
 
     /// Makes a device servable, and lets the keeper know it.

@@ -8,21 +8,29 @@
 //! that a successor goes on where a killed daemon stopped, and is worthless after that. Its truth about mounts is the
 //! kernel's.
 //!
-//! Read first: `protocol`, [`Daemon`], `images`.
+//! What functions run in is a part of its own, `functions`, which asks the daemon for its images as any client does.
+//!
+//! Read first: `protocol`, [`Daemon`], `images`; then [`Functions`].
 
 mod client;
 mod daemon;
 mod error;
+mod functions;
 mod handover;
 mod images;
 mod protocol;
 mod report;
+mod runtime_api;
 mod settings;
 mod starts;
 
 pub use client::{Client, ClientError};
 pub use daemon::{Daemon, DaemonParts, Ending, devices_directory};
 pub use error::WorkerError;
-pub use protocol::{ImageAddress, MountRequest, Mounted, Selector};
+pub use functions::{
+    Connect, DaemonMounts, FunctionSettings, Functions, FunctionsError, FunctionsParts, ImageMounts, MountError,
+    MountedTree,
+};
+pub use protocol::{MountRequest, Mounted, Selector};
 pub use report::{CacheStats, CacheTierStats, ImageStats, MountLine, PrefetchStats, TierStats};
 pub use settings::{Settings, SettingsError};

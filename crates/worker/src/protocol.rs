@@ -6,7 +6,7 @@
 //! another store, is refused by name and not answered from the wrong place.
 
 use crate::report::{ImageStats, MountLine};
-use chunk::{Account, ChunkId};
+use api::ImageAddress;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -19,22 +19,6 @@ pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The socket's name in the worker's directory.
 pub(crate) const SOCKET_NAME: &str = "socket";
-
-/// Names a stored image's device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageAddress {
-    /// The image's name, for people.
-    pub name: String,
-    /// Whose key opens it.
-    #[serde(with = "as_text")]
-    pub account: Account,
-    /// The root that holds manifest and chunks.
-    pub generation: u32,
-    /// The manifest.
-    #[serde(with = "as_text")]
-    pub manifest: ChunkId,
-}
 
 /// Asks for a mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,22 +105,5 @@ pub(crate) fn receive<T: for<'a> Deserialize<'a>>(stream: impl BufRead) -> io::R
                 line.len()
             ),
         )),
-    }
-}
-
-/// Values that are written as their text.
-mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

@@ -5,7 +5,7 @@
 //! a failure costs speed only.
 
 use crate::error::StartError;
-use crate::protocol::ImageAddress;
+use api::ImageAddress;
 use block::kernel::Device;
 use bytes::Bytes;
 use chunk::{

@@ -23,6 +23,10 @@ pub(super) enum Recipe {
     Base,
     /// The parent, a layer of PyPI packages and a layer with an application. Both are described in `assets/NAME`.
     Application,
+    /// The parent and a layer of PyPI packages: a base for zips.
+    Runtime,
+    /// The parent and a layer with a Lambda handler and the runtime client.
+    Function,
     /// The parent with gzip layers.
     Gzip,
     /// The parent, built again on a later day: other modification times and nothing else.
@@ -45,6 +49,8 @@ pub(super) struct Edit {
 
 const BASE_CHECK: &[&str] = &["python3", "-c", "import ssl, sqlite3, zlib; print('ready')"];
 const APPLICATION_CHECK: &[&str] = &["python3", "app.py"];
+const RUNTIME_CHECK: &[&str] = &["python3", "-c", "import awslambdaric; print('ready')"];
+const FUNCTION_CHECK: &[&str] = &["python3", "/function/handler.py"];
 
 const FEATURES_EDIT: Edit = Edit {
     file: "app/inference/features.py",
@@ -72,6 +78,15 @@ pub(super) const IMAGES: &[Image] = &[
     of_sklearn("sklearn-rebuild", 1, Recipe::Rebuild),
     of_sklearn("sklearn-app", 1, Recipe::EditedFile(FEATURES_EDIT)),
     of_sklearn("sklearn-dep", 1, Recipe::UpgradedDependency(SCIPY_UPGRADE)),
+    Image {
+        name: "python-runtime",
+        recipe_version: 1,
+        parent: Some("base"),
+        recipe: Recipe::Runtime,
+        check: RUNTIME_CHECK,
+    },
+    function("sklearn-function", "sklearn"),
+    function("onnx-function", "onnx"),
     gzip("base-gzip", "base", BASE_CHECK),
     gzip("sklearn-gzip", "sklearn", APPLICATION_CHECK),
     gzip("tensorflow-gzip", "tensorflow", APPLICATION_CHECK),
@@ -84,6 +99,16 @@ const fn application(name: &'static str, recipe_version: u32) -> Image {
         parent: Some("base"),
         recipe: Recipe::Application,
         check: APPLICATION_CHECK,
+    }
+}
+
+const fn function(name: &'static str, parent: &'static str) -> Image {
+    Image {
+        name,
+        recipe_version: 1,
+        parent: Some(parent),
+        recipe: Recipe::Function,
+        check: FUNCTION_CHECK,
     }
 }
 

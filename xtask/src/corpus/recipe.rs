@@ -25,10 +25,12 @@ const REBUILD_DAYS: u64 = 9;
 const BASE_PATH: &str = ".";
 const PACKAGES_PATH: &str = "usr/local";
 const APPLICATION_PATH: &str = "app";
+const FUNCTION_PATH: &str = "function";
 
 const BASE_BY: &str = "debootstrap --variant=minbase";
 const PACKAGES_BY: &str = "RUN pip install --requirement requirements.txt";
 const APPLICATION_BY: &str = "COPY app /app";
+const FUNCTION_BY: &str = "RUN pip install --target /function awslambdaric; COPY handler.py /function";
 
 /// Builds an image as an OCI layout inside the work folder.
 pub(super) fn build(site: &Site<'_>, image: &Image, work: &Path) -> Result<Layout> {
@@ -45,13 +47,31 @@ pub(super) fn build(site: &Site<'_>, image: &Image, work: &Path) -> Result<Layou
     match &image.recipe {
         Recipe::Base => stage.base(&mut layout)?,
         Recipe::Application => stage.application(&mut layout, parent?, image.name)?,
+        Recipe::Runtime => stage.runtime(&mut layout, parent?, image.name)?,
+        Recipe::Function => stage.function(&mut layout, parent?, image.name)?,
         Recipe::Gzip => stage.gzip(&mut layout, parent?)?,
         Recipe::Rebuild => stage.rebuild(&mut layout, parent?)?,
         Recipe::EditedFile(edit) => stage.edited_file(&mut layout, parent?, edit)?,
         Recipe::UpgradedDependency(edit) => stage.upgraded_dependency(&mut layout, parent?, edit)?,
     }
-    layout.finish(&run_config(layout.layers().len()))?;
+    let config = match image.recipe {
+        Recipe::Function => function_config(),
+        Recipe::Runtime => run_config(1),
+        _ => run_config(layout.layers().len()),
+    };
+    layout.finish(&config)?;
     Ok(layout)
+}
+
+/// The runtime part of a function's configuration, as AWS's pages write it for images that are not AWS's own.
+fn function_config() -> Value {
+    let path = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin";
+    json!({
+        "Env": [path, "LANG=C.UTF-8"],
+        "Entrypoint": ["/usr/bin/python3", "-m", "awslambdaric"],
+        "Cmd": ["handler.handler"],
+        "WorkingDir": "/function",
+    })
 }
 
 /// The runtime part of the configuration: a lone base layer has no application to run.
@@ -94,6 +114,27 @@ impl Stage<'_> {
         python::compile(&self.root, &["/app"])?;
         self.pack_into(layout, PACKAGES_PATH, Day::FIRST, PACKAGES_BY)?;
         self.pack_into(layout, APPLICATION_PATH, Day::FIRST, APPLICATION_BY)
+    }
+
+    fn runtime(&self, layout: &mut Layout, base: &Layout, name: &str) -> Result<()> {
+        self.unpack_and_share(layout, base)?;
+        self.install_packages(&read(&assets(name).join("requirements.txt"))?)?;
+        self.pack_into(layout, PACKAGES_PATH, Day::FIRST, PACKAGES_BY)
+    }
+
+    fn function(&self, layout: &mut Layout, application: &Layout, name: &str) -> Result<()> {
+        self.unpack_and_share(layout, application)?;
+        let (assets, folder) = (assets(name), self.root.join(FUNCTION_PATH));
+        fs::create_dir(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
+        let wheels = python::wheels(self.site.cache, &read(&assets.join("requirements.txt"))?)?;
+        let target = format!("--target=/{FUNCTION_PATH}");
+        python::install(&self.root, &wheels, &[&target])?;
+        let handler = folder.join("handler.py");
+        fs::copy(assets.join("handler.py"), &handler).with_context(|| format!("copying to {}", handler.display()))?;
+        fs::set_permissions(&handler, fs::Permissions::from_mode(0o644))?;
+        python::compile(&self.root, &[&format!("/{FUNCTION_PATH}")])?;
+        self.pack_into(layout, FUNCTION_PATH, Day::FIRST, FUNCTION_BY)
     }
 
     fn gzip(&self, layout: &mut Layout, parent: &Layout) -> Result<()> {

@@ -59,6 +59,28 @@ impl Stage {
         run(Command::new(words[0]).args(&words[1..]).current_dir(self.path("")))
     }
 
+    /// Shows `lambent` and gives its command, to be started in the background.
+    pub(super) fn spawned(&self, arguments: &[&str]) -> Command {
+        show("lambent", &[arguments, &["&"]].concat());
+        let mut command = self.command_of();
+        command.args(arguments).current_dir(self.path(""));
+        command
+    }
+
+    /// Runs a command that was shown otherwise, and shows what it prints.
+    pub(super) fn run(&self, command: &mut Command) -> Result<f64> {
+        run(command)
+    }
+
+    /// Shows and runs a tool in the folder of images, with an option whose value is not shown.
+    pub(super) fn in_corpus_hiding(&self, words: &[&str], (option, secret): (&str, &str)) -> Result<f64> {
+        show(words[0], &[&words[1..], &[option, "KEY:SECRET"]].concat());
+        run(Command::new(words[0])
+            .args(&words[1..])
+            .args([option, secret])
+            .current_dir(&self.corpus))
+    }
+
     /// Shows and runs a tool in the folder of images.
     pub(super) fn in_corpus(&self, words: &[&str]) -> Result<f64> {
         show(words[0], &words[1..]);

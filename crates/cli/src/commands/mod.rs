@@ -1,13 +1,19 @@
 //! One function for each command: call a library, print what came back.
 
 mod daemon;
+mod deploy;
+mod functions;
 mod inspect;
+mod keys;
 mod mount;
 mod push;
+mod runtimes;
+mod starts;
 mod stored;
 mod trace;
+mod up;
 
-use crate::arguments::{Arguments, Command, ImageCommand};
+use crate::arguments::{Arguments, Command, FunctionCommand, GlobalArguments, ImageCommand};
 use crate::environment::{self, Parts};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -18,6 +24,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let command = match &arguments.command {
         Command::Image(command) => command,
         Command::Daemon(daemon) => return daemon::run(global, daemon),
+        Command::Sandboxes => return Ok(sandbox::run_spawner()),
+        Command::Invoke(invoke) => return functions::invoke(global, invoke),
+        command => return run_for_functions(global, command).map(|()| ExitCode::SUCCESS),
     };
     match command {
         ImageCommand::Mount(mount) => mount::mount(global, mount)?,
@@ -28,6 +37,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         _ => return run_on_stored(command, &environment::open(global)?, json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Commands of the function side.
+fn run_for_functions(global: &GlobalArguments, command: &Command) -> Result<()> {
+    match command {
+        Command::Up(up) => up::run(global, up),
+        Command::Keys(command) => keys::run(global, command),
+        Command::Runtime(command) => runtimes::run(global, command),
+        Command::Deploy(deploy) => deploy::run(global, deploy),
+        Command::Logs(logs) => functions::logs(global, logs),
+        Command::Ls => functions::list(global),
+        Command::Rm(function) => functions::remove(global, function),
+        Command::Function(FunctionCommand::Starts { name, last }) => starts::run(global, name, *last),
+        Command::Image(_) | Command::Daemon(_) | Command::Sandboxes | Command::Invoke(_) => {
+            unreachable!("these were run by the caller")
+        }
+    }
 }
 
 /// Commands that open store and keys themselves.

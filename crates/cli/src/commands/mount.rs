@@ -5,11 +5,12 @@ use crate::commands::daemon;
 use crate::environment::{self, Places};
 use crate::output::{self, bytes, percent};
 use anyhow::{Context, Result, bail};
+use api::ImageAddress;
 use image::record::Record;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use worker::{Client, ClientError, ImageAddress, ImageStats, MountRequest, Mounted, Selector, TierStats};
+use worker::{Client, ClientError, ImageStats, MountRequest, Mounted, Selector, TierStats};
 
 /// How often a question is put to a successor, when daemons die while they are asked.
 const ASKS_MAX: usize = 3;
@@ -18,11 +19,17 @@ pub(crate) fn mount(global: &GlobalArguments, arguments: &MountArguments) -> Res
     let places = environment::places(global)?;
     let target = std::fs::canonicalize(&arguments.directory)
         .with_context(|| format!("cannot mount on {}: create it first", arguments.directory.display()))?;
-    let request = MountRequest {
-        image: find(global, &places, &arguments.name)?,
-        target,
-    };
-    let mounted = ask_for_mount(global, &places, &request)?;
+    // A daemon that has to be started comes up while the record is on its way.
+    let (image, client) = std::thread::scope(|scope| {
+        let image = scope.spawn(|| find(global, &places, &arguments.name));
+        let client = connect_or_start(global, &places);
+        (
+            image.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            client,
+        )
+    });
+    let request = MountRequest { image: image?, target };
+    let mounted = ask_for_mount(global, &places, client?, &request)?;
     if global.json {
         return output::print_json(&json!({
             "name": arguments.name,
@@ -175,19 +182,32 @@ fn print_stats(stats: &ImageStats) {
 }
 
 /// Asks again when the daemon dies meanwhile: mounting what is mounted changes nothing.
-fn ask_for_mount(global: &GlobalArguments, places: &Places, request: &MountRequest) -> Result<Mounted> {
+fn ask_for_mount(
+    global: &GlobalArguments,
+    places: &Places,
+    mut client: Client,
+    request: &MountRequest,
+) -> Result<Mounted> {
     let mut asks = 0;
     loop {
         asks += 1;
-        let start = || daemon::command(global, places);
-        let mut client = Client::connect_or_start(&places.worker(), &places.store.to_string(), start)?;
         match client.mount(request.clone()) {
             Err(error @ ClientError::Lost { .. }) if asks < ASKS_MAX => {
                 tracing::warn!("asking again: {error}");
+                client = connect_or_start(global, places)?;
             }
             answer => return Ok(answer?),
         }
     }
+}
+
+fn connect_or_start(global: &GlobalArguments, places: &Places) -> Result<Client> {
+    let start = || daemon::command(global, places);
+    Ok(Client::connect_or_start(
+        &places.worker(),
+        &places.store.to_string(),
+        start,
+    )?)
 }
 
 fn connect(global: &GlobalArguments) -> Result<Client> {

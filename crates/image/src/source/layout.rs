@@ -1,7 +1,8 @@
 //! OCI image layouts, in a directory or in a tar file.
 
 use super::archive::{Archive, open_regular};
-use super::decode::{self, Descriptor, Index, Manifest, printable};
+use super::decode::{self, Descriptor, Document, Index, Manifest, printable};
+use super::digest::Digest;
 use super::error::SourceError;
 use super::range::Range;
 use super::resolve::Wanted;
@@ -53,6 +54,28 @@ pub(super) fn open_archive(
     .open(tag, options)
 }
 
+/// The image that `digest` names, in a directory without `index.json`.
+pub(super) fn open_blobs(
+    directory: &Path,
+    digest: &Digest,
+    reference: &str,
+    options: &OpenOptions,
+) -> Result<ImageSource, SourceError> {
+    let layout = Layout {
+        image: reference.to_owned(),
+        files: Files::Directory(directory.to_owned()),
+    };
+    let bytes = layout.named(digest)?;
+    let document = decode::decode_document(&bytes).map_err(refused(reference, &format!("manifest {digest}")))?;
+    match document {
+        Document::Manifest(manifest) => layout.image_of(digest.clone(), &manifest, options),
+        Document::Index(index) => {
+            let (digest, manifest) = layout.choose(&index, options)?;
+            layout.image_of(digest, &manifest, options)
+        }
+    }
+}
+
 struct Layout {
     image: String,
     files: Files,
@@ -89,12 +112,20 @@ impl Layout {
         self.check_version()?;
         let index = self.required("index.json")?;
         let index = decode::decode_index(&index).map_err(refused(&self.image, "index.json"))?;
+        let index = self.tagged(index, tag)?;
+        let (digest, manifest) = self.choose(&index, options)?;
+        self.image_of(digest, &manifest, options)
+    }
+
+    fn choose(&self, index: &Index, options: &OpenOptions) -> Result<(Digest, Manifest), SourceError> {
         let wanted = Wanted {
             image: &self.image,
             platform: options.wanted_platform(),
         };
-        let index = self.tagged(index, tag)?;
-        let (digest, manifest) = wanted.choose(&index, &|descriptor| self.document("manifest", descriptor))?;
+        wanted.choose(index, &|descriptor| self.document("manifest", descriptor))
+    }
+
+    fn image_of(&self, digest: Digest, manifest: &Manifest, options: &OpenOptions) -> Result<ImageSource, SourceError> {
         let config = self.document("configuration", &manifest.config)?;
         let config = decode::decode_config(&config).map_err(refused(&self.image, "configuration"))?;
         Parts {
@@ -102,7 +133,7 @@ impl Layout {
             manifest_digest: Some(digest),
             config_digest: manifest.config.digest.clone(),
             config,
-            layers: self.layers(&manifest)?,
+            layers: self.layers(manifest)?,
         }
         .into_image(options)
     }
@@ -156,6 +187,25 @@ impl Layout {
             .manifests
             .retain(|entry| entry.reference_name.as_ref() == Some(&tag));
         Ok(index)
+    }
+
+    /// A document of which only the digest is known.
+    fn named(&self, digest: &Digest) -> Result<Vec<u8>, SourceError> {
+        let range = self.files.get(&digest.layout_path())?;
+        let range = range.ok_or_else(|| SourceError::BlobMissing {
+            image: self.image.clone(),
+            what: format!("manifest {digest}"),
+        })?;
+        let bytes = read_document(&range, &self.image, "manifest")?;
+        let found = Digest::of(digest.algorithm(), &bytes);
+        if found != *digest {
+            return Err(SourceError::WrongDigest {
+                what: format!("manifest of {}", self.image),
+                expected: digest.clone(),
+                found,
+            });
+        }
+        Ok(bytes)
     }
 
     fn document(&self, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {

@@ -25,6 +25,7 @@ mod docker;
 pub mod error;
 mod job;
 mod layout;
+pub mod made;
 pub mod plain;
 pub mod platform;
 mod range;
@@ -44,7 +45,7 @@ use platform::Platform;
 use range::Range;
 use registry::Registry;
 use spec::SourceSpec;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::runtime::Handle;
 
 /// How much an image may cost.
@@ -145,6 +146,19 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions, runtime: &Handle) -> Resul
         SourceSpec::DockerArchive { file, reference } => docker::open(file, reference.as_ref(), spec, options),
         SourceSpec::Registry(reference) => registry::open(reference, options, runtime),
     }
+}
+
+/// Opens an image of a directory that has `blobs/sha256/` as an image layout does, but keeps its tags elsewhere.
+///
+/// `digest` names the image's manifest or an index, `reference` the image in messages. Nothing but the blobs that the
+/// manifest names is read.
+pub fn open_blobs(
+    directory: &Path,
+    digest: &Digest,
+    reference: &str,
+    options: &OpenOptions,
+) -> Result<ImageSource, SourceError> {
+    layout::open_blobs(directory, digest, reference, options)
 }
 
 /// The checked parts from which every kind of source makes its [`ImageSource`].

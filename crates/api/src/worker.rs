@@ -1,0 +1,35 @@
+//! What a worker can be asked.
+
+use crate::{Invocation, InvokeError, Lease, Reply};
+use async_trait::async_trait;
+use std::fmt;
+use std::sync::Arc;
+
+/// A machine that runs environments. In the same process today; a client of another machine's is the next one.
+#[async_trait]
+pub trait Worker: fmt::Debug + Send + Sync {
+    /// Runs an event in an idle environment of the lease's revision, the one used last, or in a new one.
+    ///
+    /// Dropping the future does not take the event back: what has begun runs to its end, as in Lambda.
+    async fn invoke(&self, lease: Arc<Lease>, invocation: Invocation) -> Result<Reply, InvokeError>;
+
+    /// Ends the environments of a function whose revisions are not among these: idle ones now, busy ones after their
+    /// invocation. `arn` is the function's, without a qualifier.
+    async fn retire(&self, arn: &str, revisions_kept: &[String]);
+
+    /// What runs now.
+    fn report(&self) -> WorkerReport;
+}
+
+/// What a worker runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Environments that wait, frozen.
+    pub idle: u64,
+    /// Environments that serve.
+    pub busy: u64,
+    /// Environments on their way up.
+    pub starting: u64,
+    /// Started since this process began.
+    pub started: u64,
+}

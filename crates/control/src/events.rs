@@ -1,0 +1,256 @@
+//! Asynchronous events: kept until a function has run them or they are given up.
+//!
+//! An event is in the database before its caller hears of it. Whoever runs events claims due ones for a time; while it
+//! holds the claim nobody else gets them, and when it dies the claim runs out and the event is due again. So an event
+//! runs at least once. A claim is nothing but a due time in the future, moved there by one statement that only moves
+//! what is still due.
+
+use crate::column::{signed, unsigned};
+use crate::function_record::account_of;
+use crate::{Control, ControlError};
+use chunk::Account;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+use std::sync::Arc;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Events, and for each account how many and how large.
+///
+/// | column | value |
+/// |---|---|
+/// | payload | JSON, as it came |
+/// | attempt | tries that the function has failed so far |
+/// | due_ms | when it may be claimed; of a claimed event, when the claim runs out |
+/// | claimed | 1 while somebody has it, else 0 |
+/// | bytes | what the event counts against the account's limit |
+pub(crate) const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS queued_events (
+        id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, qualifier TEXT, payload TEXT NOT NULL,
+        request_id TEXT NOT NULL, client_context TEXT, trace_id TEXT NOT NULL, attempt BIGINT NOT NULL,
+        enqueued_ms BIGINT NOT NULL, due_ms BIGINT NOT NULL, claimed BIGINT NOT NULL, bytes BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS queued_events_due ON queued_events (due_ms)",
+    "CREATE TABLE IF NOT EXISTS queued_event_totals (
+        account TEXT PRIMARY KEY, events BIGINT NOT NULL, bytes BIGINT NOT NULL)",
+];
+
+/// Events of one account that wait or run. With the byte limit this bounds the database; Lambda does not publish its
+/// own limit. Beyond it events are refused.
+pub const QUEUED_EVENTS_MAX: u64 = 1_000_000;
+/// Bytes of one account's events: 4 GiB, which is 4,096 events of the largest size, 1 MiB. Beyond it events are refused.
+pub const QUEUED_BYTES_MAX: u64 = 4 << 30;
+/// What an event costs beside its payload, bytes: its texts and its place in two indexes, roughly.
+const EVENT_OVERHEAD_BYTES: u64 = 512;
+/// Longest claim, milliseconds: 1 h. The longest function runs for 15 min.
+const CLAIM_MS_MAX: u64 = 3_600_000;
+
+/// An event to keep.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The function's owner.
+    pub account: Account,
+    /// The function.
+    pub function: String,
+    /// A version or an alias, resolved when the event runs.
+    pub qualifier: Option<String>,
+    /// JSON.
+    pub payload: String,
+    /// What the caller was told.
+    pub request_id: String,
+    /// JSON.
+    pub client_context: Option<String>,
+    /// As in [`api::Invocation`].
+    pub trace_id: String,
+}
+
+/// An event that was claimed.
+#[derive(Clone, Debug)]
+pub struct QueuedEvent {
+    /// Names it to [`Control::finish_event`] and its kin.
+    pub id: String,
+    /// What was kept.
+    pub event: NewEvent,
+    /// Tries that the function has failed so far; 0 at first.
+    pub attempt: u32,
+    /// When it was kept, milliseconds since 1970.
+    pub enqueued_ms: u64,
+}
+
+/// Tells of new events.
+#[derive(Debug, Default)]
+pub(crate) struct EventBell {
+    bell: Arc<Notify>,
+}
+
+impl Control {
+    fn event_bell(&self) -> &EventBell {
+        &self.inner.event_bell
+    }
+
+    /// Keeps an event. It is durable when this returns.
+    ///
+    /// Errors: the account has too many.
+    pub async fn enqueue_event(&self, event: NewEvent) -> Result<(), ControlError> {
+        let bytes = event_bytes(&event);
+        let now = self.now_ms();
+        let mut transaction = self.write().await?;
+        count_in(&mut transaction, &event.account, bytes).await?;
+        sqlx::query(
+            "INSERT INTO queued_events (id, account, name, qualifier, payload, request_id, client_context, trace_id,
+                attempt, enqueued_ms, due_ms, claimed, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, 0, $11)",
+        )
+        .bind(Uuid::new_v4().to_string())
+        .bind(event.account.as_str())
+        .bind(event.function)
+        .bind(event.qualifier)
+        .bind(event.payload)
+        .bind(event.request_id)
+        .bind(event.client_context)
+        .bind(event.trace_id)
+        .bind(signed(now))
+        .bind(signed(now))
+        .bind(signed(bytes))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        self.event_bell().bell.notify_one();
+        Ok(())
+    }
+
+    /// Rings once for new events, however many: one listener, which then claims until nothing is due.
+    #[must_use]
+    pub fn events_added(&self) -> Arc<Notify> {
+        Arc::clone(&self.event_bell().bell)
+    }
+
+    /// Claims due events, the longest due first, for `claim_ms` milliseconds.
+    pub async fn claim_events(&self, limit: u32, claim_ms: u64) -> Result<Vec<QueuedEvent>, ControlError> {
+        let now = self.now_ms();
+        let mut transaction = self.write().await?;
+        let rows = sqlx::query(
+            "UPDATE queued_events SET due_ms = $1, claimed = 1
+             WHERE due_ms <= $2 AND id IN (SELECT id FROM queued_events WHERE due_ms <= $3 ORDER BY due_ms LIMIT $4)
+             RETURNING id, account, name, qualifier, payload, request_id, client_context, trace_id, attempt,
+                enqueued_ms",
+        )
+        .bind(signed(now.saturating_add(claim_ms.min(CLAIM_MS_MAX))))
+        .bind(signed(now))
+        .bind(signed(now))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        let mut events = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+        events.sort_by_key(|event| event.enqueued_ms);
+        Ok(events)
+    }
+
+    /// Holds a claim for longer.
+    pub async fn hold_event(&self, id: &str, claim_ms: u64) -> Result<(), ControlError> {
+        sqlx::query("UPDATE queued_events SET due_ms = $1 WHERE id = $2 AND claimed = 1")
+            .bind(signed(self.now_ms().saturating_add(claim_ms.min(CLAIM_MS_MAX))))
+            .bind(id)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Gives an event back, to be due at a time; `attempt` is how many tries the function has failed by now.
+    pub async fn retry_event(&self, id: &str, at_ms: u64, attempt: u32) -> Result<(), ControlError> {
+        sqlx::query("UPDATE queued_events SET due_ms = $1, attempt = $2, claimed = 0 WHERE id = $3")
+            .bind(signed(at_ms))
+            .bind(i64::from(attempt))
+            .bind(id)
+            .execute(self.pool())
+            .await?;
+        self.event_bell().bell.notify_one();
+        Ok(())
+    }
+
+    /// Forgets an event: it ran, or it was given up. That it is gone already is no error.
+    pub async fn finish_event(&self, id: &str) -> Result<(), ControlError> {
+        let mut transaction = self.write().await?;
+        let row = sqlx::query("DELETE FROM queued_events WHERE id = $1 RETURNING account, bytes")
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if let Some(row) = row {
+            sqlx::query("UPDATE queued_event_totals SET events = events - 1, bytes = bytes - $1 WHERE account = $2")
+                .bind(row.try_get::<i64, _>("bytes")?)
+                .bind(row.try_get::<String, _>("account")?)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await
+    }
+
+    /// When the next event is due, or the next claim runs out, milliseconds since 1970; none if there are no events.
+    pub async fn next_event_due(&self) -> Result<Option<u64>, ControlError> {
+        let row = sqlx::query("SELECT due_ms FROM queued_events ORDER BY due_ms LIMIT 1")
+            .fetch_optional(self.pool())
+            .await?;
+        row.map(|row| unsigned(&row, "due_ms")).transpose()
+    }
+
+    /// Makes all claimed events due now. For the start of a process that is alone with its database: what its
+    /// predecessor had claimed need not wait until the claims run out.
+    pub async fn release_events(&self) -> Result<(), ControlError> {
+        sqlx::query("UPDATE queued_events SET due_ms = $1, claimed = 0 WHERE claimed = 1")
+            .bind(signed(self.now_ms()))
+            .execute(self.pool())
+            .await?;
+        self.event_bell().bell.notify_one();
+        Ok(())
+    }
+}
+
+/// Counts an event in, unless the account has too many.
+async fn count_in(connection: &mut AnyConnection, account: &Account, bytes: u64) -> Result<(), ControlError> {
+    sqlx::query(
+        "INSERT INTO queued_event_totals (account, events, bytes) VALUES ($1, 0, 0) ON CONFLICT (account) DO NOTHING",
+    )
+    .bind(account.as_str())
+    .execute(&mut *connection)
+    .await?;
+    let done = sqlx::query(
+        "UPDATE queued_event_totals SET events = events + 1, bytes = bytes + $1
+         WHERE account = $2 AND events < $3 AND bytes + $4 <= $5",
+    )
+    .bind(signed(bytes))
+    .bind(account.as_str())
+    .bind(signed(QUEUED_EVENTS_MAX))
+    .bind(signed(bytes))
+    .bind(signed(QUEUED_BYTES_MAX))
+    .execute(connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        let message = format!(
+            "Account {account} has too many asynchronous events waiting: at most {QUEUED_EVENTS_MAX} events and \
+             {QUEUED_BYTES_MAX} bytes. Wait until some have run."
+        );
+        return Err(ControlError::LimitExceeded { message });
+    }
+    Ok(())
+}
+
+fn event_bytes(event: &NewEvent) -> u64 {
+    let texts = event.payload.len() + event.client_context.as_ref().map_or(0, String::len);
+    EVENT_OVERHEAD_BYTES + texts as u64
+}
+
+fn from_row(row: &AnyRow) -> Result<QueuedEvent, ControlError> {
+    Ok(QueuedEvent {
+        id: row.try_get("id")?,
+        event: NewEvent {
+            account: account_of(row)?,
+            function: row.try_get("name")?,
+            qualifier: row.try_get("qualifier")?,
+            payload: row.try_get("payload")?,
+            request_id: row.try_get("request_id")?,
+            client_context: row.try_get("client_context")?,
+            trace_id: row.try_get("trace_id")?,
+        },
+        attempt: u32::try_from(unsigned(row, "attempt")?).unwrap_or(u32::MAX),
+        enqueued_ms: unsigned(row, "enqueued_ms")?,
+    })
+}

@@ -1,0 +1,37 @@
+//! A function, one of its versions, or one of its aliases.
+
+use crate::{Control, ControlError, FunctionRecord};
+use chunk::Account;
+
+/// What most settings hang on.
+#[derive(Clone, Copy, Debug)]
+pub struct QualifiedName<'a> {
+    /// The owner.
+    pub account: &'a Account,
+    /// The function.
+    pub name: &'a str,
+    /// `$LATEST` for the function itself, a version or an alias.
+    pub qualifier: &'a str,
+}
+
+impl Control {
+    /// The version that the name leads to.
+    ///
+    /// Errors: there is none; of a missing alias Lambda says so in other words than of a missing version.
+    pub(crate) async fn qualified(&self, target: &QualifiedName<'_>) -> Result<FunctionRecord, ControlError> {
+        let qualifier = (target.qualifier != "$LATEST").then_some(target.qualifier);
+        let found = self.function(target.account, target.name, qualifier).await;
+        found.map_err(|error| match error {
+            ControlError::NotFound { .. } if is_alias_name(target.qualifier) => ControlError::not_found(format!(
+                "Cannot find alias arn: {}",
+                self.qualified_arn(target.account, target.name, Some(target.qualifier))
+            )),
+            other => other,
+        })
+    }
+}
+
+/// Versions are numbers and aliases are not; `$` is in neither.
+fn is_alias_name(qualifier: &str) -> bool {
+    !qualifier.contains('$') && !qualifier.bytes().all(|byte| byte.is_ascii_digit())
+}

@@ -1,0 +1,138 @@
+//! How asynchronous events are retried, and where their outcomes go.
+
+use super::{ApiError, Call, function_name::parse_function};
+use crate::Gateway;
+use control::{Destinations, EventInvokeChange, EventInvokeConfig, PageRequest, QualifiedName};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EventInvokeInput {
+    function_name: String,
+    qualifier: Option<String>,
+    maximum_retry_attempts: Option<u64>,
+    maximum_event_age_in_seconds: Option<u64>,
+    destination_config: Option<DestinationConfig>,
+    marker: Option<String>,
+    max_items: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct DestinationConfig {
+    on_success: Destination,
+    on_failure: Destination,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Destination {
+    destination: Option<String>,
+}
+
+pub(super) async fn put_function_event_invoke_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    write(gateway, &call, false).await
+}
+
+pub(super) async fn update_function_event_invoke_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    write(gateway, &call, true).await
+}
+
+pub(super) async fn get_function_event_invoke_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    let input: EventInvokeInput = call.read()?;
+    let (name, qualifier) = target(gateway, &call, &input)?;
+    let target = QualifiedName {
+        account: &call.account,
+        name: &name,
+        qualifier: &qualifier,
+    };
+    let config = gateway.control.existing_event_invoke_config(&target).await?;
+    Ok(answer(gateway, &call, &name, &config))
+}
+
+pub(super) async fn delete_function_event_invoke_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    let input: EventInvokeInput = call.read()?;
+    let (name, qualifier) = target(gateway, &call, &input)?;
+    let target = QualifiedName {
+        account: &call.account,
+        name: &name,
+        qualifier: &qualifier,
+    };
+    gateway.control.delete_event_invoke_config(&target).await?;
+    Ok(json!({}))
+}
+
+pub(super) async fn list_function_event_invoke_configs(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    let input: EventInvokeInput = call.read()?;
+    let (name, _) = target(gateway, &call, &input)?;
+    let request = PageRequest {
+        marker: input.marker,
+        items_max: input.max_items,
+    };
+    let page = gateway
+        .control
+        .event_invoke_configs(&call.account, &name, &request)
+        .await?;
+    let items: Vec<Value> = page
+        .items
+        .iter()
+        .map(|config| answer(gateway, &call, &name, config))
+        .collect();
+    Ok(json!({"FunctionEventInvokeConfigs": items, "NextMarker": page.next}))
+}
+
+async fn write(gateway: &Gateway, call: &Call, keep: bool) -> Result<Value, ApiError> {
+    let input: EventInvokeInput = call.read()?;
+    let (name, qualifier) = target(gateway, call, &input)?;
+    let target = QualifiedName {
+        account: &call.account,
+        name: &name,
+        qualifier: &qualifier,
+    };
+    let change = EventInvokeChange {
+        retries_max: input.maximum_retry_attempts,
+        age_max_s: input.maximum_event_age_in_seconds,
+        destinations: input.destination_config.map(|config| Destinations {
+            on_success: config.on_success.destination,
+            on_failure: config.on_failure.destination,
+        }),
+    };
+    let config = gateway.control.put_event_invoke_config(&target, change, keep).await?;
+    Ok(answer(gateway, call, &name, &config))
+}
+
+fn target(gateway: &Gateway, call: &Call, input: &EventInvokeInput) -> Result<(String, String), ApiError> {
+    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
+    Ok((
+        function.name,
+        function.qualifier.unwrap_or_else(|| "$LATEST".to_owned()),
+    ))
+}
+
+fn answer(gateway: &Gateway, call: &Call, name: &str, config: &EventInvokeConfig) -> Value {
+    let mut answer = Map::new();
+    let arn = gateway
+        .control
+        .qualified_arn(&call.account, name, Some(&config.qualifier));
+    answer.insert("FunctionArn".to_owned(), arn.into());
+    // A timestamp of the model: seconds since 1970, with a fraction.
+    answer.insert("LastModified".to_owned(), (config.modified_ms as f64 / 1_000.0).into());
+    if let Some(retries) = config.retries_max {
+        answer.insert("MaximumRetryAttempts".to_owned(), retries.into());
+    }
+    if let Some(age) = config.age_max_s {
+        answer.insert("MaximumEventAgeInSeconds".to_owned(), age.into());
+    }
+    let destinations = json!({
+        "OnSuccess": destination(config.on_success.as_deref()),
+        "OnFailure": destination(config.on_failure.as_deref()),
+    });
+    answer.insert("DestinationConfig".to_owned(), destinations);
+    Value::Object(answer)
+}
+
+/// Lambda answers an empty structure where there is none.
+fn destination(arn: Option<&str>) -> Value {
+    arn.map_or_else(|| json!({}), |arn| json!({"Destination": arn}))
+}

@@ -1,0 +1,199 @@
+//! What `/metrics` shows, in the words of Prometheus.
+
+use ::metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _, SharedString};
+use api::{ColdStart, WorkerReport};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::fmt;
+use std::time::Duration;
+
+/// Edges of the histograms of time, in seconds: from a warm invocation of a trivial handler (under 1 ms) to a model that
+/// takes a minute to load, about two and a half for each power of ten.
+const TIME_BUCKETS: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+static METADATA: Metadata<'static> = Metadata::new("gateway", Level::INFO, None);
+
+/// Counters and histograms of one gateway.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    invoke_time: Histogram,
+    invoke_ok: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new();
+        // It refuses an empty list alone.
+        let builder = builder
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), TIME_BUCKETS)
+            .expect("the list of buckets is not empty");
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let invoke_ok = recorder.register_counter(&requests_key("Invoke", 200), &METADATA);
+        let invoke_time = recorder.register_histogram(&Key::from_name("lambent_invoke_seconds"), &METADATA);
+        let this = Self {
+            recorder,
+            handle,
+            invoke_time,
+            invoke_ok,
+        };
+        this.describe();
+        this
+    }
+
+    fn describe(&self) {
+        let text = SharedString::const_str;
+        let recorder = &self.recorder;
+        recorder.describe_counter(
+            "lambent_requests_total".into(),
+            None,
+            text("Requests by operation and HTTP status."),
+        );
+        recorder.describe_histogram(
+            "lambent_invoke_seconds".into(),
+            None,
+            text("Time from a request to its answer."),
+        );
+        recorder.describe_histogram(
+            "lambent_cold_start_seconds".into(),
+            None,
+            text("Time of a cold start by part; `total` is from the request to the runtime's first `next`."),
+        );
+        recorder.describe_counter(
+            "lambent_cold_start_bytes_total".into(),
+            None,
+            text("Stored bytes of chunks that cold starts read, by tier."),
+        );
+        recorder.describe_gauge("lambent_environments".into(), None, text("Environments by state."));
+        recorder.describe_counter(
+            "lambent_environments_started_total".into(),
+            None,
+            text("Environments started."),
+        );
+    }
+
+    /// One request and its answer's status.
+    pub(crate) fn request(&self, operation: &'static str, status: u16) {
+        // The one that must be cheap does not go through a table.
+        if status == 200 && operation == "Invoke" {
+            self.invoke_ok.increment(1);
+        } else {
+            self.recorder
+                .register_counter(&requests_key(operation, status), &METADATA)
+                .increment(1);
+        }
+    }
+
+    /// How long an invocation took, from request to answer.
+    pub(crate) fn invoked(&self, took: Duration) {
+        self.invoke_time.record(took);
+    }
+
+    /// The parts of a cold start.
+    pub(crate) fn cold_start(&self, start: &ColdStart) {
+        self.cold_start_part("total", start.total_us);
+        for part in &start.parts {
+            self.cold_start_part(&part.name, part.took_us);
+        }
+        for tier in &start.tiers {
+            let labels = vec![Label::new("tier", tier.tier.clone())];
+            let key = Key::from_parts("lambent_cold_start_bytes_total", labels);
+            self.recorder.register_counter(&key, &METADATA).increment(tier.bytes);
+        }
+    }
+
+    fn cold_start_part(&self, part: &str, took_us: u64) {
+        let key = Key::from_parts("lambent_cold_start_seconds", vec![Label::new("part", part.to_owned())]);
+        self.recorder
+            .register_histogram(&key, &METADATA)
+            .record(Duration::from_micros(took_us));
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn render(&self, report: WorkerReport) -> String {
+        for (state, count) in [
+            ("idle", report.idle),
+            ("busy", report.busy),
+            ("starting", report.starting),
+        ] {
+            let key = Key::from_parts("lambent_environments", vec![Label::new("state", state)]);
+            self.recorder.register_gauge(&key, &METADATA).set(as_f64(count));
+        }
+        let started = Key::from_name("lambent_environments_started_total");
+        self.recorder
+            .register_counter(&started, &METADATA)
+            .absolute(report.started);
+        self.handle.render()
+    }
+
+    /// Moves what was measured into the histograms' buckets; without it the samples pile up between two renderings.
+    pub(crate) fn settle(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn requests_key(operation: &'static str, status: u16) -> Key {
+    let labels = vec![
+        Label::new("operation", operation),
+        Label::new("status", status.to_string()),
+    ];
+    Key::from_parts("lambent_requests_total", labels)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of environments is far below 2^52")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::{StartPart, TierBytes};
+
+    #[test]
+    fn all_that_happens_is_shown() {
+        let metrics = Metrics::new();
+        metrics.request("Invoke", 200);
+        metrics.request("Invoke", 200);
+        metrics.request("CreateFunction", 409);
+        metrics.invoked(Duration::from_micros(700));
+        let part = StartPart::new("mount", Duration::ZERO, Duration::from_millis(3));
+        let tier = TierBytes {
+            tier: "disk".to_owned(),
+            chunks: 2,
+            bytes: 512,
+        };
+        metrics.cold_start(&ColdStart {
+            begin_ms: 0,
+            parts: vec![part],
+            total_us: 40_000,
+            tiers: vec![tier],
+        });
+        let text = metrics.render(WorkerReport {
+            idle: 4,
+            busy: 1,
+            starting: 0,
+            started: 9,
+        });
+        for line in [
+            r#"lambent_requests_total{operation="Invoke",status="200"} 2"#,
+            r#"lambent_requests_total{operation="CreateFunction",status="409"} 1"#,
+            r#"lambent_invoke_seconds_bucket{le="0.001"} 1"#,
+            r#"lambent_cold_start_seconds_bucket{part="mount",le="0.005"} 1"#,
+            r#"lambent_cold_start_seconds_bucket{part="total",le="0.025"} 0"#,
+            r#"lambent_cold_start_bytes_total{tier="disk"} 512"#,
+            r#"lambent_environments{state="idle"} 4"#,
+            "lambent_environments_started_total 9",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Mounts that need the host's rights, made detached: they belong to no mount namespace until init attaches them.
+
+use crate::kernel::{MountAttributes, set_mount_attributes};
+use crate::wire::{Failure, Step};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, chownat, makedev, mkdirat, mknodat, symlinkat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    open_tree,
+};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Name, major and minor number. Source: the kernel's Documentation/admin-guide/devices.txt.
+const DEVICES: [(&str, u32, u32); 5] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+];
+const LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+];
+/// Of `/dev`: it holds names only, and is read-only.
+const DEVICES_BYTES: u64 = 64 << 10;
+
+/// A tree of the host as the sandbox may see it: read-only, and with its owners 0..=65535 as the same ids inside.
+///
+/// The range of ids on the host differs from sandbox to sandbox while the tree is shared by many, so the mount maps
+/// them, and not the file system.
+pub(super) fn image(tree: &Path, user_namespace: impl AsFd) -> Result<OwnedFd, Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, tree, flags).step(|| format!("open {} as a mount", tree.display()))?;
+    let attributes = MountAttributes {
+        set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_IDMAP,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        user_namespace: user_namespace.as_fd().as_raw_fd() as u64,
+    };
+    set_mount_attributes(&mount, &attributes).step(|| {
+        format!(
+            "map the owners of {}; its file system must allow idmapped mounts, as ext4 does from Linux 5.12 on",
+            tree.display()
+        )
+    })?;
+    Ok(mount)
+}
+
+/// A file system in memory, writable by all users inside. Its pages count in the group of the process that fills them.
+pub(super) fn memory(name: &str, bytes: u64, owner: u32) -> Result<OwnedFd, Failure> {
+    tmpfs(
+        bytes,
+        "1777",
+        owner,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+    .step(|| format!("make {name} of {bytes} bytes"))
+}
+
+/// `/dev` with the harmless few, read-only, and a directory for `/dev/shm`.
+///
+/// AWS's own sandbox has no `/dev/shm`; here it exists, since Python's multiprocessing and PyTorch's data loaders fail
+/// without it. There is no `/dev/pts`: a function has no terminal.
+pub(super) fn devices(owner: u32) -> Result<OwnedFd, Failure> {
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = tmpfs(DEVICES_BYTES, "755", owner, flags).step(|| "make /dev".to_owned())?;
+    fill_devices(&mount, owner).step(|| "fill /dev".to_owned())?;
+    let attributes = MountAttributes {
+        set: libc::MOUNT_ATTR_RDONLY,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        user_namespace: 0,
+    };
+    set_mount_attributes(&mount, &attributes).step(|| "make /dev read-only".to_owned())?;
+    Ok(mount)
+}
+
+fn fill_devices(mount: &OwnedFd, owner: u32) -> rustix::io::Result<()> {
+    let (user, group) = (Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)));
+    for (name, major, minor) in DEVICES {
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(mount, name, FileType::CharacterDevice, mode, makedev(major, minor))?;
+        chownat(mount, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    for (target, name) in LINKS {
+        symlinkat(target, mount, name)?;
+    }
+    mkdirat(mount, "shm", Mode::from_raw_mode(0o755))
+}
+
+fn tmpfs(bytes: u64, mode: &str, owner: u32, flags: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let owner = owner.to_string();
+    for (option, value) in [
+        ("size", bytes.to_string().as_str()),
+        ("mode", mode),
+        ("uid", &owner),
+        ("gid", &owner),
+    ] {
+        fsconfig_set_string(&context, option, value)?;
+    }
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}

@@ -1,0 +1,96 @@
+//! The spawner's own process: forks a builder for each request, and ends everything when the caller is gone.
+
+use super::builder;
+use crate::cgroup::clear;
+use crate::kernel::{self, Blocked, Forked};
+use crate::seccomp::Filters;
+use crate::socket;
+use crate::wire::{CreateRequest, Created, Failure, SpawnerReady, Step, ToSpawner};
+use rustix::fs::{Mode, OFlags};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+/// The main of the spawner, for a hidden subcommand. Its standard input is the socket that [`crate::Spawner`] made.
+///
+/// Call it before anything else starts a thread. It returns when the caller has closed the socket or died, and all
+/// sandboxes and their control groups are gone.
+pub fn run_spawner() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the spawner of sandboxes fails: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> io::Result<()> {
+    let mut socket = Some(settle()?);
+    let filters = Filters::build();
+    let begin = socket.as_ref().map(socket::receive::<ToSpawner>).transpose()?.flatten();
+    let Some((ToSpawner::Begin { groups }, _)) = begin else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "standard input is not the socket of a Spawner",
+        ));
+    };
+    let served = serve_requests(&mut socket, &filters);
+    // With the socket closed, a caller that still lives learns at once that we are gone.
+    drop(socket);
+    clear(&groups).map_err(io::Error::other)?;
+    served
+}
+
+fn serve_requests(socket: &mut Option<OwnedFd>, filters: &Filters) -> io::Result<()> {
+    if let Some(socket) = socket {
+        socket::send(socket, &SpawnerReady, &[])?;
+    }
+    while let Some(open) = socket {
+        let Some((message, descriptors)) = socket::receive::<ToSpawner>(open)? else {
+            break;
+        };
+        if let ToSpawner::Create(request) = message {
+            create(socket, &request, descriptors, filters);
+        }
+    }
+    Ok(())
+}
+
+/// Forks the builder. Its answer goes straight to the caller; only a failed fork is reported from here.
+fn create(socket: &mut Option<OwnedFd>, request: &CreateRequest, descriptors: Vec<OwnedFd>, filters: &Filters) {
+    let mut descriptors = descriptors.into_iter();
+    let Some(control) = descriptors.next() else {
+        return;
+    };
+    let spawner = rustix::process::getpid();
+    match kernel::fork().step(|| "fork".to_owned()) {
+        Ok(Forked::Parent(_)) => {}
+        Ok(Forked::Child) => {
+            // A builder or an init that held a copy would keep the socket open after the spawner's death.
+            drop(socket.take());
+            builder::run(spawner, request, &control, descriptors.collect(), filters);
+        }
+        Err(failure) => report(&control, failure),
+    }
+}
+
+/// Tells the caller why its sandbox is not made. If that fails the caller is gone, and with it the question.
+pub(crate) fn report(control: &OwnedFd, failure: Failure) {
+    let _ = socket::send(control, &Created::Failed(failure), &[]);
+}
+
+/// Takes the socket from standard input, and makes this process independent of its caller's terminal and signals: the
+/// caller drains on SIGTERM, and its sandboxes must live until it says so.
+fn settle() -> io::Result<OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    // A leader of a session already is independent.
+    let _ = rustix::process::setsid();
+    kernel::block_signals(Blocked::All)?;
+    kernel::ignore_children();
+    kernel::close_others_on_exec()?;
+    rustix::thread::set_name(c"sandboxes")?;
+    Ok(socket)
+}

@@ -1,0 +1,97 @@
+//! The messages between caller, spawner, builder and init. They never leave the machine, and both ends are the same
+//! build of the same program, so they carry no version.
+
+use crate::cgroup::Layout;
+use crate::spec::{ProcessSpec, SandboxSpec};
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// Caller to spawner.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum ToSpawner {
+    /// The first message: which groups to clear in the end.
+    Begin {
+        groups: Layout,
+    },
+    Create(CreateRequest),
+}
+
+/// Descriptors: init's end of the sandbox's socket; if `unified`, the version 2 group's directory; then the `tasks`
+/// file of each version 1 group.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CreateRequest {
+    pub(crate) spec: SandboxSpec,
+    /// First of the 65536 ids of the host that stand for ids 0..=65535 inside.
+    pub(crate) ids_from: u32,
+    pub(crate) unified: bool,
+}
+
+/// Spawner to caller, once.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SpawnerReady;
+
+/// Builder to init, with the descriptors of detached mounts: root, `/dev`, `/tmp`, `/dev/shm`, then the overlays.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Mounts;
+
+/// Builder or init to caller, once; descriptors of `Ready`: the listener, a pidfd of init.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Created {
+    Ready,
+    Failed(Failure),
+}
+
+/// Caller to init.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum ToInit {
+    Spawn(ProcessSpec),
+    Signal { process: u32, signal: i32 },
+}
+
+/// Init to caller, one for each [`ToInit`].
+#[derive(Serialize, Deserialize)]
+pub(crate) enum FromInit {
+    /// Descriptors: output, exit, and the pipe that closes when the program runs or else gives a [`LaunchFailure`].
+    Spawned {
+        process: u32,
+    },
+    Failed(Failure),
+    Signalled,
+    NoSuchProcess,
+}
+
+/// What was tried, and the kernel's answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) step: String,
+    pub(crate) errno: i32,
+}
+
+/// Why a forked process never became its program.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LaunchFailure {
+    User { problem: String },
+    Directory { errno: i32 },
+    Program { errno: i32 },
+    Step(Failure),
+}
+
+/// Names the step that failed; the text is only made when it did.
+pub(crate) trait Step<T> {
+    fn step(self, name: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, name: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            step: name(),
+            errno: error.into().raw_os_error().unwrap_or(libc::EIO),
+        })
+    }
+}
+
+impl From<Failure> for LaunchFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Step(failure)
+    }
+}

@@ -1,0 +1,148 @@
+//! From an event to an environment: asks the pool, and does what it says.
+
+use super::devices::Devices;
+use super::environment::Environment;
+use super::job::Job;
+use super::pool::{Choice, Demand, EnvironmentId, Patience, Pool, WaitId};
+use super::sandboxes::Sandboxes;
+use super::settings::FunctionSettings;
+use api::{InvokeError, LogBatch};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// How long an event waits for an environment that has just answered, before another is started. A runtime asks for
+/// its next event within a fraction of a millisecond; a cold start takes tens of them.
+const SETTLE_WAIT: Duration = Duration::from_millis(10);
+
+/// Orders on their way to one environment: it has at most one event, one `Stop` and one `Kill`.
+pub(crate) const ORDERS_MAX: usize = 4;
+
+/// What an environment is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Serve an event. Only an idle environment gets one.
+    Run(Job),
+    /// End. Only an idle environment is told so.
+    Stop,
+    /// End at once, whatever is going on.
+    Kill,
+}
+
+/// The way to an environment's task.
+pub(crate) type Handle = mpsc::Sender<Order>;
+
+/// What all environments of a machine share.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) settings: FunctionSettings,
+    pub(crate) devices: Devices,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) logs: mpsc::Sender<LogBatch>,
+    pool: Mutex<Pool<Handle, Job>>,
+    /// Told when an environment is gone.
+    gone: Notify,
+}
+
+impl Machine {
+    pub(crate) fn new(parts: MachineParts) -> Self {
+        Self {
+            settings: parts.settings,
+            devices: parts.devices,
+            sandboxes: parts.sandboxes,
+            logs: parts.logs,
+            pool: Mutex::new(parts.pool),
+            gone: Notify::new(),
+        }
+    }
+
+    /// Has an event served. Never waits.
+    pub(crate) fn dispatch(self: &Arc<Self>, mut job: Job, patience: Patience) {
+        loop {
+            let lease = Arc::clone(&job.lease);
+            let demand = Demand {
+                revision: &lease.revision,
+                arn: &lease.function.arn,
+                memory_mb: lease.memory_mb,
+                patience,
+            };
+            let choice = self.pool().choose(demand, job);
+            job = match choice {
+                Choice::Warm(handle, job) => match handle.try_send(Order::Run(job)) {
+                    Ok(()) => return,
+                    // It ended at this very moment, and has left the pool, or is about to.
+                    Err(error) => match error.into_inner() {
+                        Order::Run(job) => job,
+                        Order::Stop | Order::Kill => return,
+                    },
+                },
+                Choice::Start { id, evicted, job } => {
+                    tell(evicted, || Order::Stop);
+                    return self.start(id, job);
+                }
+                Choice::Wait(id) => return self.give_up_later(lease.revision.clone(), id),
+                Choice::Full(job, shortage) => return job.refuse(InvokeError::NoCapacity(shortage.to_string())),
+                Choice::Closed(job) => return job.refuse(InvokeError::ShuttingDown),
+            }
+        }
+    }
+
+    /// The pool, for a moment: this lock is never held across an await.
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool<Handle, Job>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is left of an environment.
+    pub(crate) fn remove(&self, id: EnvironmentId) {
+        self.pool().remove(id);
+        self.gone.notify_waiters();
+    }
+
+    /// Waits until there is no environment.
+    pub(crate) async fn wait_until_empty(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.pool().is_empty() {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    fn start(self: &Arc<Self>, id: EnvironmentId, job: Job) {
+        let (handle, orders) = mpsc::channel(ORDERS_MAX);
+        self.pool().introduce(id, handle);
+        let environment = Environment::new(Arc::clone(self), id, Arc::clone(&job.lease), orders);
+        // It is owned by its place in the pool, and awaited by `wait_until_empty`.
+        tokio::spawn(environment.live(job));
+    }
+
+    fn give_up_later(self: &Arc<Self>, revision: String, id: WaitId) {
+        let machine = Arc::clone(self);
+        // Ends after SETTLE_WAIT; there are no more of them than environments that have just answered.
+        tokio::spawn(async move {
+            tokio::time::sleep(SETTLE_WAIT).await;
+            let job = machine.pool().give_up_waiting(&revision, id);
+            if let Some(job) = job {
+                machine.dispatch(job, Patience::None);
+            }
+        });
+    }
+}
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub(crate) struct MachineParts {
+    pub(crate) settings: FunctionSettings,
+    pub(crate) devices: Devices,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) logs: mpsc::Sender<LogBatch>,
+    pub(crate) pool: Pool<Handle, Job>,
+}
+
+/// Gives environments an order. One that does not take it has ended, or is ending.
+pub(crate) fn tell(handles: Vec<Handle>, order: impl Fn() -> Order) {
+    for handle in handles {
+        let _ = handle.try_send(order());
+    }
+}

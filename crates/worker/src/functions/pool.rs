@@ -1,0 +1,621 @@
+//! Which environment serves an event.
+//!
+//! Plain data and decisions: no task, no clock, no waiting. `dispatch` holds it in a mutex that is never held across
+//! an `.await`, and does what it decides.
+//!
+//! Of the idle environments of a revision the one used last is chosen (the others grow old together and end). When
+//! none is idle but one has just answered, the event waits a moment for it: the runtime is about to ask for its next
+//! event, and a caller that invokes again at once would otherwise start an environment for nothing. When no room is
+//! left, idle environments of other revisions make place, those used longest ago first.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Revisions that are remembered as retired, so that an environment which an old lease starts serves once and ends.
+/// Any number is enough that outlives the requests under way; one costs less than 100 bytes.
+const RETIRED_MAX: usize = 1024;
+
+/// Names an environment on this machine, from its first moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct EnvironmentId(pub(crate) u64);
+
+/// Names an event that waits for an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitId(u64);
+
+/// What an event needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand<'a> {
+    pub(crate) revision: &'a str,
+    pub(crate) arn: &'a str,
+    pub(crate) memory_mb: u32,
+    pub(crate) patience: Patience,
+}
+
+/// Whether an event may wait for an environment that has just answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Some,
+    None,
+}
+
+/// How much a machine takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) environments_max: usize,
+    pub(crate) memory_mb_max: u64,
+}
+
+/// Who serves an event. `H` is a handle of an environment, `J` the event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Choice<H, J> {
+    /// An environment that was idle.
+    Warm(H, J),
+    /// A new one; those of `evicted` are to end first.
+    Start { id: EnvironmentId, evicted: Vec<H>, job: J },
+    /// It was put in line; [`Pool::give_up_waiting`] takes it out.
+    Wait(WaitId),
+    /// No room.
+    Full(J, Shortage),
+    /// The worker is ending.
+    Closed(J),
+}
+
+/// What there is too little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Shortage {
+    #[error("{max} environments run, the most that this machine takes (setting: environments)")]
+    Environments { max: usize },
+    #[error("{needed} MB are needed and {used} of {max} MB are promised to environments that run (setting: memory)")]
+    Memory { needed: u64, used: u64, max: u64 },
+}
+
+/// What an environment does after an invocation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next<J> {
+    /// Serves the event that waited for it.
+    Serve(J),
+    /// Waits.
+    Rest,
+    /// Ends: its revision is retired, or the worker is ending.
+    Stop,
+}
+
+/// How many environments there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) idle: u64,
+    pub(crate) busy: u64,
+    pub(crate) starting: u64,
+    pub(crate) started: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Busy,
+    /// It has answered, and will ask for the next event.
+    Settling,
+    Idle,
+    /// It takes no more events, and counts no more against the limits.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Entry<H> {
+    handle: Option<H>,
+    revision: Arc<str>,
+    arn: String,
+    memory_mb: u64,
+    phase: Phase,
+    /// Counts up with each use of any environment.
+    used: u64,
+    retired: bool,
+}
+
+#[derive(Debug)]
+struct Revision<J> {
+    /// Used last at the end.
+    idle: Vec<EnvironmentId>,
+    settling: usize,
+    waiting: VecDeque<(WaitId, J)>,
+    environments: usize,
+}
+
+/// The environments of a machine.
+#[derive(Debug)]
+pub(crate) struct Pool<H, J> {
+    limits: Limits,
+    entries: HashMap<EnvironmentId, Entry<H>>,
+    revisions: HashMap<Arc<str>, Revision<J>>,
+    retired: VecDeque<Arc<str>>,
+    /// Of all entries that are not leaving.
+    memory_mb: u64,
+    count: usize,
+    started: u64,
+    clock: u64,
+    is_closed: bool,
+}
+
+impl<H: Clone, J> Pool<H, J> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: HashMap::new(),
+            revisions: HashMap::new(),
+            retired: VecDeque::new(),
+            memory_mb: 0,
+            count: 0,
+            started: 0,
+            clock: 0,
+            is_closed: false,
+        }
+    }
+
+    /// Decides who serves an event. A new environment is counted from now on; its handle follows by
+    /// [`Pool::introduce`].
+    pub(crate) fn choose(&mut self, demand: Demand<'_>, job: J) -> Choice<H, J> {
+        if self.is_closed {
+            return Choice::Closed(job);
+        }
+        self.clock += 1;
+        if let Some(revision) = self.revisions.get_mut(demand.revision) {
+            if let Some(id) = revision.idle.pop() {
+                let entry = self.entries.get_mut(&id).expect("what is idle is known");
+                entry.phase = Phase::Busy;
+                entry.used = self.clock;
+                let handle = entry.handle.clone().expect("what is idle was introduced");
+                return Choice::Warm(handle, job);
+            }
+            if demand.patience == Patience::Some && revision.waiting.len() < revision.settling {
+                let id = WaitId(self.clock);
+                revision.waiting.push_back((id, job));
+                return Choice::Wait(id);
+            }
+        }
+        match self.make_room(u64::from(demand.memory_mb)) {
+            Ok(evicted) => Choice::Start {
+                id: self.add(demand),
+                evicted,
+                job,
+            },
+            Err(shortage) => Choice::Full(job, shortage),
+        }
+    }
+
+    /// Says how to reach an environment that [`Choice::Start`] named.
+    pub(crate) fn introduce(&mut self, id: EnvironmentId, handle: H) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.handle = Some(handle);
+        }
+    }
+
+    /// The environment has initialised and serves the event that it was started for.
+    pub(crate) fn serving(&mut self, id: EnvironmentId) {
+        self.set_phase(id, Phase::Busy);
+    }
+
+    /// The environment has answered.
+    pub(crate) fn settling(&mut self, id: EnvironmentId) {
+        self.set_phase(id, Phase::Settling);
+    }
+
+    /// The environment can take another event.
+    pub(crate) fn release(&mut self, id: EnvironmentId) -> Next<J> {
+        self.clock += 1;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Next::Stop;
+        };
+        if entry.retired || self.is_closed {
+            self.leave(id);
+            return Next::Stop;
+        }
+        entry.used = self.clock;
+        self.set_phase(id, Phase::Idle);
+        let revision = self.revision_of(id);
+        if let Some((_, job)) = revision.waiting.pop_front() {
+            self.set_phase(id, Phase::Busy);
+            return Next::Serve(job);
+        }
+        Next::Rest
+    }
+
+    /// The environment wants to end, or ends anyway. `false` when it was idle no more: an event is on its way to it.
+    pub(crate) fn leave_if_idle(&mut self, id: EnvironmentId) -> bool {
+        let is_idle = self.entries.get(&id).is_some_and(|entry| entry.phase == Phase::Idle);
+        if is_idle {
+            self.leave(id);
+        }
+        is_idle
+    }
+
+    /// The environment takes no more events.
+    pub(crate) fn leave(&mut self, id: EnvironmentId) {
+        self.set_phase(id, Phase::Leaving);
+    }
+
+    /// Nothing is left of the environment.
+    pub(crate) fn remove(&mut self, id: EnvironmentId) {
+        self.leave(id);
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        if let Some(revision) = self.revisions.get_mut(&entry.revision) {
+            revision.environments -= 1;
+            if revision.environments == 0 && revision.waiting.is_empty() {
+                self.revisions.remove(&entry.revision);
+            }
+        }
+    }
+
+    /// Takes an event out of the line; `None` when it is being served.
+    pub(crate) fn give_up_waiting(&mut self, revision: &str, id: WaitId) -> Option<J> {
+        let entry = self.revisions.get_mut(revision)?;
+        let place = entry.waiting.iter().position(|(waiting, _)| *waiting == id)?;
+        let job = entry.waiting.remove(place).map(|(_, job)| job);
+        if entry.environments == 0 && entry.waiting.is_empty() {
+            self.revisions.remove(revision);
+        }
+        job
+    }
+
+    /// Retires a function's revisions but some. Gives the environments that are to end now; busy ones end when they
+    /// are released.
+    pub(crate) fn retire(&mut self, arn: &str, kept: &[String]) -> Vec<H> {
+        self.retired
+            .retain(|revision| !kept.iter().any(|kept| **kept == **revision));
+        let ids: Vec<EnvironmentId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.arn == arn && !kept.iter().any(|kept| **kept == *entry.revision))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &ids {
+            let entry = self.entries.get_mut(id).expect("it was found above");
+            entry.retired = true;
+            let revision = Arc::clone(&entry.revision);
+            self.remember_retired(revision);
+        }
+        self.end_idle(ids)
+    }
+
+    /// Takes no more events. Gives the environments that are to end now.
+    pub(crate) fn close(&mut self) -> Vec<H> {
+        self.is_closed = true;
+        self.end_idle(self.entries.keys().copied().collect())
+    }
+
+    /// All events that wait; for an ending worker.
+    pub(crate) fn take_waiting(&mut self) -> Vec<J> {
+        let lines = self.revisions.values_mut();
+        lines
+            .flat_map(|revision| revision.waiting.drain(..))
+            .map(|(_, job)| job)
+            .collect()
+    }
+
+    /// All environments.
+    pub(crate) fn handles(&self) -> Vec<H> {
+        self.entries.values().filter_map(|entry| entry.handle.clone()).collect()
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            started: self.started,
+            ..Counts::default()
+        };
+        for entry in self.entries.values() {
+            match entry.phase {
+                Phase::Starting => counts.starting += 1,
+                Phase::Busy | Phase::Settling => counts.busy += 1,
+                Phase::Idle => counts.idle += 1,
+                Phase::Leaving => {}
+            }
+        }
+        counts
+    }
+
+    fn add(&mut self, demand: Demand<'_>) -> EnvironmentId {
+        self.started += 1;
+        let id = EnvironmentId(self.started);
+        let revision: Arc<str> = match self.revisions.get_key_value(demand.revision) {
+            Some((revision, _)) => Arc::clone(revision),
+            None => demand.revision.into(),
+        };
+        let line = self.revisions.entry(Arc::clone(&revision)).or_insert_with(|| Revision {
+            idle: Vec::new(),
+            settling: 0,
+            waiting: VecDeque::new(),
+            environments: 0,
+        });
+        line.environments += 1;
+        let entry = Entry {
+            handle: None,
+            arn: demand.arn.to_owned(),
+            memory_mb: u64::from(demand.memory_mb),
+            phase: Phase::Starting,
+            used: self.clock,
+            retired: self.retired.contains(&revision),
+            revision,
+        };
+        self.memory_mb += entry.memory_mb;
+        self.count += 1;
+        self.entries.insert(id, entry);
+        id
+    }
+
+    /// Lets idle environments go until there is room; gives them, or changes nothing when that is not enough.
+    fn make_room(&mut self, memory_mb: u64) -> Result<Vec<H>, Shortage> {
+        let Limits {
+            environments_max,
+            memory_mb_max,
+        } = self.limits;
+        let has_room =
+            |count: usize, used: u64| count < environments_max && used.saturating_add(memory_mb) <= memory_mb_max;
+        let (mut count, mut used) = (self.count, self.memory_mb);
+        if has_room(count, used) {
+            return Ok(Vec::new());
+        }
+        let mut idle: Vec<(u64, u64, EnvironmentId)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.phase == Phase::Idle)
+            .map(|(id, entry)| (entry.used, entry.memory_mb, *id))
+            .collect();
+        idle.sort_unstable();
+        let mut leaving = Vec::new();
+        for (_, memory_mb, id) in idle {
+            (count, used) = (count - 1, used - memory_mb);
+            leaving.push(id);
+            if has_room(count, used) {
+                return Ok(self.end_idle(leaving));
+            }
+        }
+        Err(if count >= environments_max {
+            Shortage::Environments { max: environments_max }
+        } else {
+            Shortage::Memory {
+                needed: memory_mb,
+                used,
+                max: memory_mb_max,
+            }
+        })
+    }
+
+    fn end_idle(&mut self, ids: Vec<EnvironmentId>) -> Vec<H> {
+        let mut ended = Vec::new();
+        for id in ids {
+            if self.leave_if_idle(id) {
+                ended.extend(self.entries.get(&id).and_then(|entry| entry.handle.clone()));
+            }
+        }
+        ended
+    }
+
+    fn remember_retired(&mut self, revision: Arc<str>) {
+        if self.retired.contains(&revision) {
+            return;
+        }
+        if self.retired.len() == RETIRED_MAX {
+            self.retired.pop_front();
+        }
+        self.retired.push_back(revision);
+    }
+
+    fn revision_of(&mut self, id: EnvironmentId) -> &mut Revision<J> {
+        let entry = self.entries.get(&id).expect("the caller has seen it");
+        self.revisions
+            .get_mut(&entry.revision)
+            .expect("a revision lives as long as its environments")
+    }
+
+    /// The only place where a phase changes, so that stacks and sums follow it.
+    fn set_phase(&mut self, id: EnvironmentId, phase: Phase) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.phase, phase);
+        if before == Phase::Leaving {
+            entry.phase = Phase::Leaving;
+            return;
+        }
+        let memory_mb = entry.memory_mb;
+        if phase == Phase::Leaving {
+            self.memory_mb -= memory_mb;
+            self.count -= 1;
+        }
+        let revision = self.revision_of(id);
+        match before {
+            Phase::Idle => revision.idle.retain(|idle| *idle != id),
+            Phase::Settling => revision.settling -= 1,
+            _ => {}
+        }
+        match phase {
+            Phase::Idle => revision.idle.push(id),
+            Phase::Settling => revision.settling += 1,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, Demand, EnvironmentId, Limits, Next, Patience, Pool, Shortage};
+
+    type TestPool = Pool<u64, &'static str>;
+
+    fn pool(environments_max: usize, memory_mb_max: u64) -> TestPool {
+        Pool::new(Limits {
+            environments_max,
+            memory_mb_max,
+        })
+    }
+
+    fn demand(revision: &str, patience: Patience) -> Demand<'_> {
+        Demand {
+            revision,
+            arn: &revision[..1],
+            memory_mb: 100,
+            patience,
+        }
+    }
+
+    fn start(pool: &mut TestPool, revision: &str) -> EnvironmentId {
+        match pool.choose(demand(revision, Patience::None), "first") {
+            Choice::Start { id, .. } => {
+                pool.introduce(id, id.0);
+                pool.serving(id);
+                id
+            }
+            other => panic!("not started: {other:?}"),
+        }
+    }
+
+    fn idle(pool: &mut TestPool, revision: &str) -> EnvironmentId {
+        let id = start(pool, revision);
+        pool.settling(id);
+        assert_eq!(pool.release(id), Next::Rest);
+        id
+    }
+
+    #[test]
+    fn the_one_used_last_serves_first() {
+        let mut pool = pool(10, 10_000);
+        let ids = [start(&mut pool, "a1"), start(&mut pool, "a1"), start(&mut pool, "a1")];
+        for id in [ids[1], ids[2], ids[0]] {
+            pool.release(id);
+        }
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            match pool.choose(demand("a1", Patience::Some), "next") {
+                Choice::Warm(handle, _) => order.push(handle),
+                other => panic!("not warm: {other:?}"),
+            }
+        }
+        assert_eq!(order, [ids[0].0, ids[2].0, ids[1].0]);
+    }
+
+    #[test]
+    fn all_busy_starts_another_at_once() {
+        let mut pool = pool(10, 10_000);
+        start(&mut pool, "a1");
+        let choice = pool.choose(demand("a1", Patience::Some), "next");
+        assert!(matches!(choice, Choice::Start { .. }), "{choice:?}");
+        assert_eq!(pool.counts().starting, 1);
+    }
+
+    #[test]
+    fn one_waits_for_each_that_has_answered() {
+        let mut pool = pool(10, 10_000);
+        let id = start(&mut pool, "a1");
+        pool.settling(id);
+        let choice = pool.choose(demand("a1", Patience::Some), "next");
+        assert!(matches!(choice, Choice::Wait(_)), "{choice:?}");
+        let choice = pool.choose(demand("a1", Patience::Some), "after");
+        assert!(matches!(choice, Choice::Start { .. }), "{choice:?}");
+        assert_eq!(pool.release(id), Next::Serve("next"));
+        assert_eq!(pool.counts().busy, 1);
+    }
+
+    #[test]
+    fn who_gives_up_waiting_is_served_once() {
+        let mut pool = pool(10, 10_000);
+        let id = start(&mut pool, "a1");
+        pool.settling(id);
+        let Choice::Wait(wait) = pool.choose(demand("a1", Patience::Some), "next") else {
+            panic!("it does not wait");
+        };
+        assert_eq!(pool.give_up_waiting("a1", wait), Some("next"));
+        assert_eq!(pool.give_up_waiting("a1", wait), None);
+        assert_eq!(pool.release(id), Next::Rest);
+    }
+
+    #[test]
+    fn idle_ones_of_others_make_room_oldest_first() {
+        let mut pool = pool(2, 10_000);
+        let old = idle(&mut pool, "a1");
+        idle(&mut pool, "b1");
+        match pool.choose(demand("c1", Patience::Some), "next") {
+            Choice::Start { evicted, .. } => assert_eq!(evicted, [old.0]),
+            other => panic!("not started: {other:?}"),
+        }
+        assert!(!pool.leave_if_idle(old));
+    }
+
+    #[test]
+    fn no_room_evicts_nobody() {
+        let mut pool = pool(10, 250);
+        start(&mut pool, "a1");
+        idle(&mut pool, "b1");
+        let demand = Demand {
+            memory_mb: 200,
+            ..demand("c1", Patience::Some)
+        };
+        let shortage = Shortage::Memory {
+            needed: 200,
+            used: 100,
+            max: 250,
+        };
+        assert_eq!(pool.choose(demand, "next"), Choice::Full("next", shortage));
+        assert_eq!(pool.counts().idle, 1);
+    }
+
+    #[test]
+    fn too_many_environments_are_refused() {
+        let mut pool = pool(1, 10_000);
+        start(&mut pool, "a1");
+        let choice = pool.choose(demand("a1", Patience::Some), "next");
+        assert_eq!(choice, Choice::Full("next", Shortage::Environments { max: 1 }));
+    }
+
+    #[test]
+    fn retiring_ends_idle_now_and_busy_later() {
+        let mut pool = pool(10, 10_000);
+        let (busy, resting, other) = (start(&mut pool, "a1"), idle(&mut pool, "a1"), idle(&mut pool, "b1"));
+        let kept = idle(&mut pool, "a2");
+        assert_eq!(pool.retire("a", &["a2".to_owned()]), [resting.0]);
+        assert_eq!(pool.release(busy), Next::Stop);
+        assert_eq!(pool.counts().idle, 2);
+        assert!(pool.leave_if_idle(other) && pool.leave_if_idle(kept));
+    }
+
+    #[test]
+    fn an_old_lease_works_once_more_and_leaves_nothing() {
+        let mut pool = pool(10, 10_000);
+        let old = idle(&mut pool, "a1");
+        assert_eq!(pool.retire("a", &["a2".to_owned()]), [old.0]);
+        pool.remove(old);
+        let again = start(&mut pool, "a1");
+        assert_eq!(pool.release(again), Next::Stop);
+        pool.remove(again);
+        assert!(pool.is_empty() && pool.revisions.is_empty());
+    }
+
+    #[test]
+    fn memory_comes_back_when_one_leaves() {
+        let mut pool = pool(10, 100);
+        let id = idle(&mut pool, "a1");
+        assert!(pool.leave_if_idle(id));
+        let next = start(&mut pool, "b1");
+        pool.remove(id);
+        pool.remove(next);
+        assert_eq!((pool.memory_mb, pool.count), (0, 0));
+    }
+
+    #[test]
+    fn a_closed_pool_takes_nothing() {
+        let mut pool = pool(10, 10_000);
+        let (busy, resting) = (start(&mut pool, "a1"), idle(&mut pool, "a1"));
+        assert_eq!(pool.close(), [resting.0]);
+        assert_eq!(
+            pool.choose(demand("a1", Patience::Some), "next"),
+            Choice::Closed("next")
+        );
+        assert_eq!(pool.release(busy), Next::Stop);
+    }
+}

@@ -1,0 +1,43 @@
+//! A lease for tests.
+
+use api::{FunctionIdentity, ImageAddress, Initialization, Lease, LogFormat, Logging, Network, Program};
+use std::time::Duration;
+
+pub(crate) fn lease(revision: &str) -> Lease {
+    Lease {
+        revision: revision.to_owned(),
+        function: FunctionIdentity {
+            account: "123456789012".parse().unwrap(),
+            region: "us-east-1".to_owned(),
+            name: "name".to_owned(),
+            version: "7".to_owned(),
+            arn: "arn:aws:lambda:us-east-1:123456789012:function:name".to_owned(),
+        },
+        root: ImageAddress {
+            name: "root".to_owned(),
+            account: "123456789012".parse().unwrap(),
+            generation: 1,
+            manifest: "11".repeat(32).parse().unwrap(),
+        },
+        overlays: Vec::new(),
+        program: Program {
+            arguments: vec!["/bootstrap".to_owned()],
+            working_directory: "/".to_owned(),
+            user: String::new(),
+            handler: "app.handler".to_owned(),
+            environment: Vec::new(),
+            runtime: None,
+        },
+        memory_mb: 128,
+        tmp_mb: 512,
+        timeout: Duration::from_secs(3),
+        logging: Logging {
+            group: "/aws/lambda/name".to_owned(),
+            format: LogFormat::Text,
+            application_level: None,
+            system_level: None,
+        },
+        network: Network::Off,
+        initialization: Initialization::OnDemand,
+    }
+}

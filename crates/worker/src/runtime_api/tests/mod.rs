@@ -1,0 +1,10 @@
+//! The server through real connections and hand-written requests; the machine by tables; the real clients.
+
+mod clients;
+mod environment;
+mod extensions;
+mod hostile;
+mod invocations;
+mod machine;
+mod streams;
+mod subscribers;
