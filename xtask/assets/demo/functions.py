@@ -61,7 +61,7 @@ def score_and_embed():
 def split_traffic():
     """10 % of an alias's traffic goes to a new version."""
     first = aws.publish_version(FunctionName="scorer")["Version"]
-    aws.update_function_configuration(FunctionName="scorer", Description="the new model")
+    aws.update_function_configuration(FunctionName="scorer", Environment={"Variables": {"MODEL": "new"}})
     aws.get_waiter("function_updated_v2").wait(FunctionName="scorer", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     second = aws.publish_version(FunctionName="scorer")["Version"]
     for version in (first, second):

@@ -134,9 +134,11 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     };
     let served = gateway.serve(listener, ended).await;
     watcher.abort();
+    // It ends by being aborted.
+    let _ = watcher.await;
     functions.shutdown(ENVIRONMENTS_END).await;
-    // Its senders are gone with the environments, so it ends when it has written all.
-    drop(functions);
+    // The gateway holds the functions, too. Its senders are gone with the environments, so it ends when it has written all.
+    drop((gateway, functions));
     let _ = tokio::time::timeout(Duration::from_secs(5), writer).await;
     control.close().await;
     served.context("the server failed")
