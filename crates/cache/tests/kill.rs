@@ -74,7 +74,7 @@ async fn write_forever(directory: &Path) -> anyhow::Result<()> {
     for number in (0..CHUNKS).cycle() {
         cache.get(addresses[number], Urgency::Demand).await?;
         // On a busy disk the first write may be behind all fetches that the parent waits for.
-        while cache.report().disk.is_some_and(|disk| disk.writes == 0) {
+        while cache.report().disk.is_some_and(|disk| disk.held.chunks == 0) {
             tokio::task::yield_now().await;
         }
         println!("{number}");
