@@ -4,11 +4,13 @@
 //! question is what the code costs, not the disk. Results go to `bench/results/` with the machine that made them.
 
 mod functions;
+mod gc;
 mod machine;
 mod measure;
 mod memory;
 mod push;
 mod start;
+mod zone;
 
 use std::path::Path;
 
@@ -28,6 +30,10 @@ pub(crate) enum Bench {
     Start(start::Options),
     /// Functions through the gateway: warm, cold, many at once, many idle
     Functions(functions::Options),
+    /// Chunks from the zone cache, beside a plain memcached, with a server killed and one delayed
+    Zone,
+    /// Garbage collection beside `cp -r` of the same chunks
+    Gc(gc::Options),
     /// What `start` runs beside it
     #[command(subcommand, hide = true)]
     StartPart(start::Part),
@@ -40,6 +46,8 @@ pub(crate) fn run(cache: &Cache, bench: &Bench) -> Result<()> {
         Bench::Memory(options) => memory::run(cache, options),
         Bench::Start(options) => start::run(cache, options),
         Bench::Functions(options) => functions::run(cache, options),
+        Bench::Zone => zone::run(),
+        Bench::Gc(options) => gc::run(cache, options),
         Bench::StartPart(part) => part.run(),
     }
 }

@@ -16,6 +16,7 @@ use crate::work::Work;
 /// | `debs/`           | Debian packages, as debootstrap caches them                  |
 /// | `wheels/HASH/`    | wheels of one list of requirements                           |
 /// | `corpus/NAME/`    | one finished OCI image layout                                |
+/// | `emulators/`      | Lambda emulators, as the bench of functions installs them    |
 /// | `runtime-clients/` | Lambda's runtime clients, as the worker's tests install them   |
 /// | `demo/`, `bench/` | what a running task works with; gone when it ends            |
 /// | `lock`            | locked while a task writes to the cache                      |
@@ -59,6 +60,11 @@ impl Cache {
     /// Wheels, one sub-folder for each list of requirements.
     pub(crate) fn wheels(&self) -> Result<PathBuf> {
         self.folder("wheels")
+    }
+
+    /// What the bench of functions measures beside us.
+    pub(crate) fn emulators(&self) -> Result<PathBuf> {
+        self.folder("emulators")
     }
 
     /// Waits until no other task writes to the cache. The lock ends with the returned file, also when killed.

@@ -12,6 +12,7 @@ mod debian;
 mod layer;
 mod layout;
 mod mirror;
+mod node;
 mod python;
 mod recipe;
 mod stamp;

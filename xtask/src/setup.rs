@@ -15,6 +15,7 @@ use crate::process::{self, is_root, succeeds};
 const DEBIAN_PACKAGES: &[&str] = &[
     "acl",                             // getfacl: compares ACLs with an independent extraction
     "apache2-utils",                   // htpasswd: a registry with a password
+    "awscli",                          // the aws command line, version 2, in tests
     "autoconf",                        // builds aws-lambda-ric's native part
     "automake",                        // the same
     "attr",                            // setfattr, getfattr: extended attributes in tests
@@ -30,10 +31,15 @@ const DEBIAN_PACKAGES: &[&str] = &[
     "libcap2-bin",                     // setcap, getcap: security.capability in tests
     "libtool",                         // builds aws-lambda-ric's native part
     "make",                            // the same
+    "memcached",                       // the servers of the zone cache, in tests and the bench
+    "nghttp2-client",                  // h2load: many requests at once, in the bench of functions
+    "nftables",                        // nft: address translation for functions (lambent up --network nat)
     "openssl",                         // bytes that nothing compresses, in tests
+    "sasl2-bin",                       // saslpasswd2: memcached with user names, in tests
     "skopeo",                          // puts images into the registry and checks our layouts
     "time",                            // the largest memory of a command, in benches
     "umoci",                           // the independent extraction that we compare with
+    "wrk",                             // the load of the bench of functions
     "zstd",                            // zstd layers in tests
 ];
 

@@ -11,8 +11,9 @@
 //! slices of opened chunks, so a byte is copied once, by the kernel.
 //!
 //! Three things run ahead of readers: the metadata's chunks and the start pack's (or, without one, the chunks of the
-//! trace), which are asked for as soon as the device exists, and the neighbours of a stream (see `streams`). All of it
-//! is asked for as prefetch, which every reader overtakes in the cache.
+//! trace), which are asked for as soon as the device exists; the neighbours of a stream (see `streams`); and, while a
+//! program starts that no earlier start leads, what lies around each chunk that it wants (see `windows`). All of it is
+//! asked for as prefetch, which every reader overtakes in the cache.
 
 use crate::kernel::{Device, ReadFailed};
 use crate::marks::Marks;
@@ -20,6 +21,7 @@ use crate::opened::OpenedChunks;
 use crate::recorder::Recorder;
 use crate::statistics::{DeviceReport, Statistics};
 use crate::streams::Streams;
+use crate::windows::Windows;
 use bytes::Bytes;
 use cache::{Cache, ChunkAddress, FetchError, Tier, Urgency};
 use chunk::{
@@ -30,7 +32,7 @@ use futures::StreamExt;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -77,8 +79,13 @@ pub struct ImageDevice {
     me: Weak<Self>,
     image: ImageParts,
     shared: SharedParts,
-    statistics: Statistics,
+    /// Every read fails: the account's key was refused, and there are no chunk keys any more.
+    is_closed: bool,
+    /// Shared with the device that this one takes the place of.
+    statistics: Arc<Statistics>,
     streams: Mutex<Streams>,
+    /// Only for a start that nothing leads.
+    windows: OnceLock<Windows>,
     chunk_marks: Marks,
     pack_marks: Marks,
     /// Prefetches under way; dropping the device ends them.
@@ -112,6 +119,11 @@ impl Device for ImageDevice {
     }
 
     fn read(&self, offset: u64, bytes: usize, pieces: &mut Vec<Bytes>) -> Result<(), ReadFailed> {
+        if self.is_closed {
+            self.statistics.read(bytes, false);
+            tracing::error!(image = %self.image.name, offset, bytes, "read failed: the account's key was refused");
+            return Err(ReadFailed);
+        }
         let metadata_bytes = u64::from(self.image.metadata_chunks) * CHUNK_BYTES as u64;
         if offset >= metadata_bytes {
             self.image.recorder.touch(offset, bytes);
@@ -129,6 +141,46 @@ impl ImageDevice {
     /// Makes the device. Nothing is fetched yet.
     #[must_use]
     pub fn new(image: ImageParts, shared: SharedParts) -> Arc<Self> {
+        Self::make(image, shared, Arc::default(), false)
+    }
+
+    /// A device of this many chunks that fails every read.
+    #[must_use]
+    pub fn closed(name: String, manifest_id: ChunkId, chunks: usize, shared: SharedParts) -> Arc<Self> {
+        let image = ImageParts {
+            name,
+            manifest_id,
+            manifest: UnlockedManifest::zeros(chunks),
+            metadata_chunks: 0,
+            generation: 0,
+            pack: None,
+            recorder: Recorder::stopped(),
+        };
+        Self::make(image, shared, Arc::default(), true)
+    }
+
+    /// What takes this device's place when its key is refused: it has no keys, fails every read, and counts on.
+    #[must_use]
+    pub fn without_keys(&self) -> Arc<Self> {
+        let image = ImageParts {
+            name: self.image.name.clone(),
+            manifest_id: self.image.manifest_id,
+            manifest: UnlockedManifest::zeros(self.image.manifest.chunks().len()),
+            metadata_chunks: self.image.metadata_chunks,
+            generation: self.image.generation,
+            pack: None,
+            recorder: Recorder::stopped(),
+        };
+        Self::make(image, self.shared.clone(), Arc::clone(&self.statistics), true)
+    }
+
+    /// Whether every read fails.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn make(image: ImageParts, shared: SharedParts, statistics: Arc<Statistics>, is_closed: bool) -> Arc<Self> {
         let packed_chunks = image.pack.as_ref().map_or(0, |pack| pack.manifest().chunks().len());
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -136,20 +188,32 @@ impl ImageDevice {
             pack_marks: Marks::new(packed_chunks),
             image,
             shared,
-            statistics: Statistics::default(),
+            is_closed,
+            statistics,
             streams: Mutex::default(),
+            windows: OnceLock::new(),
             ahead: Mutex::default(),
         })
     }
 
-    /// Asks for what a start needs, in order: metadata, then the start pack, or else the trace's chunks.
+    /// Asks for what a start needs, in order: metadata, then the start pack, or else the trace's chunks. Where there is
+    /// neither, what lies around each chunk that is wanted will be fetched.
     pub fn prefetch_start(&self, trace: &Trace) {
+        if self.image.pack.is_none() && trace.runs.is_empty() {
+            let chunks = self.image.manifest.chunks().len() as u32;
+            self.windows.get_or_init(|| Windows::new(chunks));
+        }
         let metadata = (0..self.image.metadata_chunks).map(Place::Image);
         let rest: Vec<Place> = match &self.image.pack {
             Some(pack) => (0..pack.manifest().chunks().len() as u32).map(Place::Pack).collect(),
             None => self.traced_chunks(trace).into_iter().map(Place::Image).collect(),
         };
         self.prefetch(metadata.chain(rest).collect());
+    }
+
+    /// Counts a chunk that was fetched for this device before it was made.
+    pub fn count_ahead(&self, tier: Tier, stored_bytes: usize) {
+        self.statistics.chunk(tier, stored_bytes, false);
     }
 
     /// Ends the record of what this start touched, and gives it; `None` when it was given before.
@@ -258,16 +322,29 @@ impl ImageDevice {
         self.shared.opened.get_or_open(&address.id, || {
             let (checked, tier) = match self.shared.cache.memory(&address) {
                 Some(checked) => (checked, Tier::Memory),
-                None => self
-                    .shared
-                    .runtime
-                    .block_on(self.shared.cache.get(address, Urgency::Demand))?,
+                None => {
+                    self.fetch_around(place, &address);
+                    self.shared
+                        .runtime
+                        .block_on(self.shared.cache.get(address, Urgency::Demand))?
+                }
             };
             self.count(place, tier, &checked);
             let mut plaintext = Vec::with_capacity(CHUNK_BYTES);
             OPENER.with_borrow_mut(|opener| opener.open(entry, key, &checked, &mut plaintext))?;
             Ok(plaintext)
         })
+    }
+
+    /// Fetches what lies around a chunk that a first start waits for. The metadata is fetched whole anyway.
+    fn fetch_around(&self, place: Place, address: &ChunkAddress) {
+        let (Some(windows), Place::Image(number)) = (self.windows.get(), place) else {
+            return;
+        };
+        let is_start = number >= self.image.metadata_chunks && self.image.recorder.is_recording();
+        if is_start && !self.shared.cache.holds(address) {
+            self.prefetch(windows.wanted(number).map(Place::Image).collect());
+        }
     }
 
     /// Fetches the neighbours of a stream ahead of it. Metadata is fetched whole by every mount, and what follows it
@@ -289,6 +366,9 @@ impl ImageDevice {
 
     /// Asks for chunks ahead of demand. One that fails is of no interest: the reader will ask, and get what then holds.
     fn prefetch(&self, places: Vec<Place>) {
+        if places.is_empty() {
+            return;
+        }
         // The task must not keep the device alive, which ends it when it is dropped.
         let device = self.me.clone();
         let cache = self.shared.cache.clone();

@@ -18,6 +18,7 @@ mod opened;
 mod recorder;
 mod statistics;
 mod streams;
+mod windows;
 
 pub use image_device::{ImageDevice, ImageParts, SharedParts};
 pub use opened::{OPENED_BYTES_DEFAULT, OpenedChunks};

@@ -51,6 +51,8 @@ pub struct DeviceReport {
     pub memory: ChunkCount,
     /// Chunks that came from the worker's disk.
     pub disk: ChunkCount,
+    /// From the zone's memcached servers.
+    pub zone: ChunkCount,
     /// Chunks that came from the origin.
     pub origin: ChunkCount,
     /// Of all these, chunks of the start pack.
@@ -89,6 +91,7 @@ pub(crate) struct Statistics {
     failed_reads: AtomicU64,
     memory: Counter,
     disk: Counter,
+    zone: Counter,
     origin: Counter,
     packed: Counter,
 }
@@ -104,6 +107,7 @@ impl Statistics {
         let counter = match tier {
             Tier::Memory => &self.memory,
             Tier::Disk => &self.disk,
+            Tier::Zone => &self.zone,
             Tier::Origin => &self.origin,
         };
         counter.add(bytes as u64);
@@ -119,6 +123,7 @@ impl Statistics {
             read_bytes: self.read_bytes.load(Ordering::Relaxed),
             memory: self.memory.get(),
             disk: self.disk.get(),
+            zone: self.zone.get(),
             origin: self.origin.get(),
             packed: self.packed.get(),
             prefetch,

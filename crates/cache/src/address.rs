@@ -21,13 +21,15 @@ pub enum Tier {
     Memory,
     /// This machine.
     Disk,
+    /// The memcached servers that this machine's zone shares.
+    Zone,
     /// Whatever lies behind [`Origin`](crate::Origin).
     Origin,
 }
 
 impl Tier {
     /// All tiers, nearest first.
-    pub const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::Origin];
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Disk, Self::Zone, Self::Origin];
 
     /// The tier's place in [`Tier::ALL`], and in a report.
     #[must_use]
@@ -36,12 +38,13 @@ impl Tier {
     }
 }
 
-/// `memory`, `disk`, `origin`: as in logs and metrics.
+/// `memory`, `disk`, `zone`, `origin`: as in logs and metrics.
 impl fmt::Display for Tier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Zone => "zone",
             Self::Origin => "origin",
         })
     }

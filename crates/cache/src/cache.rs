@@ -1,7 +1,7 @@
 //! The tiers in order, and who may ask which of them when.
 //!
 //! A demand goes straight into the flight of its chunk and waits there for whatever it needs: the memory, then the
-//! disk, then a permit and the origin. A prefetch does its waiting outside and enters a flight only with a permit in
+//! disk, then the zone, then a permit and the origin. A prefetch does its waiting outside and enters a flight only with a permit in
 //! its hand, so that a demand for the same chunk never finds itself behind a queued prefetch: it flies alone, and the
 //! prefetch finds the chunk in memory when its turn comes.
 //!
@@ -17,9 +17,11 @@ use crate::flight::{Flights, Part};
 use crate::memory::Memory;
 use crate::permits::{Amount, Permit, Permits};
 use crate::report::HeldReport;
+use crate::zone::ZoneTier;
 use crate::{ChunkAddress, FetchError, Origin, OriginReport, Report, Settings, SettingsError, Tier, Urgency};
 use chunk::{CheckedChunk, ChunkId};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
 use tokio::time::{Instant, timeout_at};
@@ -40,6 +42,7 @@ struct Found {
 struct Inner {
     memory: Memory,
     disk: Option<DiskTier>,
+    zone: Option<ZoneTier>,
     fetcher: Fetcher,
     flights: Flights<Found>,
     permits: Permits,
@@ -55,11 +58,12 @@ impl Cache {
     /// why: slower is better than not at all.
     ///
     /// # Panics
-    /// Outside a tokio runtime, when there is a disk tier: its writer is a task of the current one.
+    /// Outside a tokio runtime, when there is a disk tier or a zone tier: they have tasks on the current one.
     pub fn open(settings: Settings, origin: Arc<dyn Origin>) -> Result<Self, SettingsError> {
         settings.check()?;
         let tiers: [_; Tier::ALL.len()] = std::array::from_fn(|_| Arc::new(TierCounters::default()));
         let open_disk = |disk| DiskTier::open(&disk, Arc::clone(&tiers[Tier::Disk.index()]));
+        let open_zone = |fleet: &Path| ZoneTier::open(fleet, Arc::clone(&tiers[Tier::Zone.index()]));
         let inner = Inner {
             memory: Memory::new(settings.memory_bytes),
             fetcher: Fetcher::new(origin, &settings),
@@ -70,6 +74,7 @@ impl Cache {
             }),
             fetch_budget: settings.fetch_budget,
             disk: settings.disk.and_then(open_disk),
+            zone: settings.zone_fleet.map(|fleet| open_zone(&fleet)),
             tiers,
             joined: Counter::default(),
         };
@@ -112,13 +117,17 @@ impl Cache {
         self.inner.report()
     }
 
-    /// Takes no more chunks for the disk, and returns when those it has taken are written. Chunks can still be had.
+    /// Takes no more chunks for the disk and the zone, and returns when those it has taken are written. Chunks can still
+    /// be had.
     ///
     /// For an orderly end: the directory is free for another cache once all clones are dropped. Without it the same
     /// happens in the background, and what the runtime's end cuts off is lost, which harms nobody.
     pub async fn close(&self) {
         if let Some(disk) = &self.inner.disk {
             disk.close().await;
+        }
+        if let Some(zone) = &self.inner.zone {
+            zone.close().await;
         }
     }
 }
@@ -139,6 +148,9 @@ impl Inner {
             if let Some(found) = self.demand_of_disk(address.id).await {
                 return Ok(found);
             }
+            if let Some(found) = self.demand_of_zone(address).await {
+                return Ok(found);
+            }
             let _permit = self.permits.acquire(Urgency::Demand, address.stored_bytes.into()).await;
             self.ask_origin(address, deadline).await
         };
@@ -147,6 +159,9 @@ impl Inner {
 
     async fn prefetch(&self, address: ChunkAddress) -> Result<Found, FetchError> {
         if let Some(found) = self.prefetch_of_disk(address.id).await {
+            return Ok(found);
+        }
+        if let Some(found) = self.prefetch_of_zone(address).await {
             return Ok(found);
         }
         let _permit = self
@@ -188,6 +203,26 @@ impl Inner {
             }
         };
         let (found, part) = self.flights.run(id, load).await.ok()?;
+        Some(self.joined_or_led(found, part))
+    }
+
+    async fn demand_of_zone(&self, address: ChunkAddress) -> Option<Found> {
+        let zone = self.zone.as_ref()?;
+        let permit = zone.permit(Urgency::Demand, address.stored_bytes).await;
+        self.read_zone(zone, address, permit).await
+    }
+
+    /// A flight of its own, like that of the disk.
+    async fn prefetch_of_zone(&self, address: ChunkAddress) -> Option<Found> {
+        let zone = self.zone.as_ref()?;
+        let permit = zone.permit(Urgency::Prefetch, address.stored_bytes).await;
+        let load = async {
+            match self.hit_memory(address.id) {
+                Some(found) => Ok(found),
+                None => self.read_zone(zone, address, permit).await.ok_or(()),
+            }
+        };
+        let (found, part) = self.flights.run(address.id, load).await.ok()?;
         Some(self.joined_or_led(found, part))
     }
 
@@ -240,18 +275,38 @@ impl Inner {
         Some(Found { chunk, tier })
     }
 
+    async fn read_zone(&self, zone: &ZoneTier, address: ChunkAddress, permit: Permit) -> Option<Found> {
+        let chunk = zone.read(address, permit).await?;
+        self.count_disk_miss();
+        self.keep_near(&chunk);
+        let tier = Tier::Zone;
+        Some(Found { chunk, tier })
+    }
+
     async fn ask_origin(&self, address: ChunkAddress, deadline: Instant) -> Result<Found, FetchError> {
-        if self.disk.is_some() {
-            self.counters(Tier::Disk).misses.count();
-        }
+        self.count_disk_miss();
         let counters = self.counters(Tier::Origin);
         let chunk = self.fetcher.fetch(address, deadline, counters).await?;
-        self.memory.insert(address.id, chunk.stored());
-        if let Some(disk) = &self.disk {
-            disk.offer(&chunk);
+        self.keep_near(&chunk);
+        if let Some(zone) = &self.zone {
+            zone.offer(&chunk);
         }
         let tier = Tier::Origin;
         Ok(Found { chunk, tier })
+    }
+
+    /// What came from beyond this machine stays on it.
+    fn keep_near(&self, chunk: &CheckedChunk) {
+        self.memory.insert(chunk.id(), chunk.stored());
+        if let Some(disk) = &self.disk {
+            disk.offer(chunk);
+        }
+    }
+
+    fn count_disk_miss(&self) {
+        if self.disk.is_some() {
+            self.counters(Tier::Disk).misses.count();
+        }
     }
 
     fn on_disk(&self, id: ChunkId) -> bool {
@@ -274,6 +329,7 @@ impl Inner {
                 evictions: self.memory.evictions(),
             },
             disk: self.disk.as_ref().map(DiskTier::report),
+            zone: self.zone.as_ref().map(ZoneTier::report),
             origin: OriginReport {
                 in_flight_requests: usage.in_flight.requests as u64,
                 in_flight_bytes: usage.in_flight.bytes,

@@ -13,6 +13,8 @@ pub struct Report {
     pub memory: HeldReport,
     /// The disk tier; `None` when it was not asked for or could not be opened.
     pub disk: Option<DiskReport>,
+    /// The zone tier; `None` when it was not asked for.
+    pub zone: Option<ZoneReport>,
     /// What is going on at the origin.
     pub origin: OriginReport,
 }
@@ -33,9 +35,9 @@ pub struct TierReport {
     /// Stored bytes of those.
     pub hit_bytes: u64,
     /// Times that it had no good copy. Memory's are counted in `get`, not in `memory`, which precedes it; the disk's
-    /// when the origin is asked; the origin's are chunks that it does not have.
+    /// when a chunk comes from beyond or the origin is asked; the origin's are chunks that it does not have.
     pub misses: u64,
-    /// Copies with another hash than their name; each was dropped, or asked for again.
+    /// Copies with another hash than their name; each was dropped, or asked for again. The zone's are fragments.
     pub corrupt: u64,
     /// Reads that failed, or ran out of time.
     pub errors: u64,
@@ -86,6 +88,46 @@ pub struct DiskReport {
     pub writing: bool,
     /// Whether reads and writes pass the page cache by.
     pub direct: bool,
+}
+
+/// The zone tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneReport {
+    /// The servers of the moment.
+    pub nodes: Vec<NodeReport>,
+    /// Fragments that nodes were given and keep.
+    pub fragments_written: u64,
+    /// Fragments that were lost on the way: the node was left alone, failed, or refused.
+    pub fragments_failed: u64,
+    /// Chunks that were not written because the nodes were behind.
+    pub writes_dropped: u64,
+    /// Chunks that were read though something of them was missing or cut in another way, and were mended.
+    pub repairs: u64,
+}
+
+/// One memcached server, since it is in the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeReport {
+    /// As the fleet's file names it.
+    pub name: String,
+    /// `asked`; `left alone` after failures; `on trial` when one question is out to see.
+    pub state: &'static str,
+    /// Fragments that it gave, needed or not.
+    pub hits: u64,
+    /// Their bytes.
+    pub hit_bytes: u64,
+    /// Times that it had nothing.
+    pub misses: u64,
+    /// Fragments that were damaged, or not what was asked for.
+    pub rejected: u64,
+    /// Times that it could not be reached, refused the password, broke off, or did not answer in time.
+    pub failures: u64,
+    /// Questions that it was spared while it was left alone, or was behind.
+    pub skipped: u64,
+    /// Fragments that it was given.
+    pub writes: u64,
+    /// Fragments that it did not want.
+    pub writes_refused: u64,
 }
 
 /// What is going on at the origin.

@@ -13,6 +13,9 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// The disk tier; `None` leaves it out, which is the default.
     pub disk: Option<DiskSettings>,
+    /// The file that names the memcached servers of the zone, see `zone::fleet`; read again while the cache is open.
+    /// `None` leaves the tier out, which is the default.
+    pub zone_fleet: Option<PathBuf>,
     /// Chunks on their way from the origin at once. Default 32: at 20 ms an answer this is 1,600 chunks a second, more
     /// than a 5 Gbit/s line carries. Prefetches use three quarters at most, so that a demand finds a free permit.
     pub origin_requests: usize,
@@ -57,6 +60,7 @@ impl Default for Settings {
         Self {
             memory_bytes: 256 * 1024 * 1024,
             disk: None,
+            zone_fleet: None,
             origin_requests: 32,
             origin_bytes: 32 * 1024 * 1024,
             fetch_budget: Duration::from_secs(30),

@@ -221,6 +221,16 @@ impl Manifest {
 }
 
 impl UnlockedManifest {
+    /// A device of so many zero chunks, for which there are no keys.
+    #[must_use]
+    pub fn zeros(chunks: usize) -> Self {
+        Self {
+            chunks: std::iter::repeat_with(|| (ChunkEntry::Zero, None))
+                .take(chunks)
+                .collect(),
+        }
+    }
+
     /// The device's chunks in order, each with its key unless it is zero.
     #[must_use]
     pub fn chunks(&self) -> &[(ChunkEntry, Option<ChunkKey>)] {

@@ -127,6 +127,13 @@ impl StartPack {
         })
     }
 
+    /// The packed device's chunks as a manifest, its keys locked: for whoever copies a pack with what it needs. The
+    /// rest of the index is not looked at.
+    pub fn packed_device(bytes: &[u8]) -> Result<Manifest, StartPackError> {
+        let manifest_bytes = manifest_length(bytes)?;
+        Ok(Manifest::decode(&bytes[HEADER_BYTES..HEADER_BYTES + manifest_bytes])?)
+    }
+
     /// The packed device's chunks, in order of first use.
     #[must_use]
     pub const fn manifest(&self) -> &UnlockedManifest {

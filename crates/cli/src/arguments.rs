@@ -1,11 +1,14 @@
 //! The command line.
 
+use crate::age::Age;
 use crate::size::Size;
+use api::Network;
 use chunk::Account;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use image::source::platform::Platform;
 use image::source::spec::SourceSpec;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use store::StoreLocation;
 
@@ -40,6 +43,33 @@ pub(crate) struct GlobalArguments {
     /// Region of the KMS key [default: AWS's own settings]
     #[arg(long, global = true, value_name = "REGION", requires = "kms_key")]
     pub(crate) kms_region: Option<String>,
+    /// KMS key (id or ARN) that wrapped before --kms-key did, and still unwraps; may be given several times
+    #[arg(long, global = true, value_name = "KEY", requires = "kms_key")]
+    pub(crate) kms_previous_key: Vec<String>,
+    /// Transit key of HashiCorp Vault or OpenBao that wraps data keys; {account} in it stands for the account
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        requires_all = ["vault_address", "vault_token_file"],
+        conflicts_with = "kms_key"
+    )]
+    pub(crate) vault_key: Option<String>,
+    /// Where Vault is: https://HOST:PORT; without TLS on this machine only
+    #[arg(long, global = true, value_name = "URL", requires = "vault_key")]
+    pub(crate) vault_address: Option<String>,
+    /// File with Vault's token, mode 0600; it is read anew for every request
+    #[arg(long, global = true, value_name = "FILE", requires = "vault_key")]
+    pub(crate) vault_token_file: Option<PathBuf>,
+    /// Where the transit engine is mounted
+    #[arg(long, global = true, value_name = "PATH", default_value = "transit")]
+    pub(crate) vault_mount: String,
+    /// Namespace of the transit engine
+    #[arg(long, global = true, value_name = "NAMESPACE", requires = "vault_key")]
+    pub(crate) vault_namespace: Option<String>,
+    /// File with the certificates (PEM) that alone are trusted for Vault [default: the system's]
+    #[arg(long, global = true, value_name = "FILE", requires = "vault_key")]
+    pub(crate) vault_ca: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -50,6 +80,9 @@ pub(crate) enum Command {
     /// Container images as encrypted, shared chunks
     #[command(subcommand)]
     Image(ImageCommand),
+    /// What the store holds, and what goes from it
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Serve the Lambda API, a registry and functions on this machine
     #[command(
         after_help = "Example:\n  lambent up\n\nThe first start makes an account and an access key, and says what to type next. Needs root: functions run in namespaces and control groups."
@@ -58,6 +91,9 @@ pub(crate) enum Command {
     /// Access keys for the endpoint that `lambent up` serves
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// What belongs to an account as a whole: the key that wraps its images' keys
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Base images that zips run on, such as python3.11
     #[command(subcommand)]
     Runtime(RuntimeCommand),
@@ -102,9 +138,61 @@ pub(crate) struct UpArguments {
     /// Stop an environment after this many seconds without work
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) idle_seconds: u64,
+    /// What functions reach: nothing, or other machines by IPv4 in this machine's name, never this machine itself
+    #[arg(long, value_enum, value_name = "off|nat", default_value_t = NetworkArgument::Off)]
+    pub(crate) network: NetworkArgument,
     /// S3 endpoint that zips are fetched from, with the AWS_* variables as credentials [default: AWS's]
     #[arg(long, value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
+    /// Collect garbage this often, with the defaults of `lambent store gc`; 0 never does
+    #[arg(long, value_name = "AGE", default_value = "1d")]
+    pub(crate) gc_every: Age,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Free the space of what no image needs any more
+    #[command(
+        after_help = "Examples:\n  lambent store gc --dry-run\n  lambent store gc --rate 500\n  lambent store gc --retire-after 0 --expire-after 1h --delete-after 1h\n\nSafe at any time, beside pushes, mounts and functions, and after it was killed. What is dead goes in steps: the root that\nholds it retires, what lives is copied on, the root expires, and is deleted. Each call does the steps that are due."
+    )]
+    Gc(GcArguments),
+    /// List the store's roots
+    #[command(after_help = "Example:\n  lambent store roots --json")]
+    Roots,
+    /// Show what is shared, what is dead, and what one bad chunk could break
+    #[command(after_help = "Example:\n  lambent store stats --json")]
+    Stats,
+    /// Show or set whom the account's chunks are shared with, on every machine
+    #[command(
+        after_help = "Example:\n  lambent store scope account\n\n`account` keeps others from finding out, by what is stored already, what the account holds; it costs a copy of what\nothers have, too. It is for what is pushed from now on."
+    )]
+    Scope {
+        /// All accounts of the store, or this one alone
+        #[arg(value_enum, value_name = "SCOPE")]
+        scope: Option<ScopeArgument>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Chunks to copy, or objects to delete, in a second [default: as fast as it goes]
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// Age at which an active root with something dead in it retires
+    #[arg(long, value_name = "AGE", default_value = "7d")]
+    pub(crate) retire_after: Age,
+    /// How long a root stays retired: pushes that began in it have as long to end
+    #[arg(long, value_name = "AGE", default_value = "1d")]
+    pub(crate) expire_after: Age,
+    /// How long a root stays expired: any read of it in this time stops its deletion
+    #[arg(long, value_name = "AGE", default_value = "2d")]
+    pub(crate) delete_after: Age,
+    /// Age at which an active root retires even if nothing in it is dead, to have a new salt [default: never]
+    #[arg(long, value_name = "AGE")]
+    pub(crate) salt_life: Option<Age>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -122,6 +210,41 @@ pub(crate) enum KeysCommand {
         #[arg(value_name = "KEY")]
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// The account's wrapping key (not its access keys: those are `lambent keys`)
+    #[command(subcommand)]
+    Key(AccountKeyCommand),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum AccountKeyCommand {
+    /// Show which keys wrap the account's images
+    #[command(after_help = "Example:\n  lambent account key show --json")]
+    Show,
+    /// Make a new key, or a new version of it, and wrap all images' data keys with it; no chunk is touched
+    #[command(
+        after_help = "Example:\n  lambent account key rotate --account 123456789012\n\nThe keyring and Vault make the key. With AWS KMS, choose another key: --kms-key NEW --kms-previous-key OLD. When it is interrupted, `rewrap` goes on."
+    )]
+    Rotate,
+    /// Wrap what older keys wrap with the newest one: goes on where a rotation was interrupted
+    #[command(after_help = "Example:\n  lambent account key rewrap --kms-key NEW --kms-previous-key OLD")]
+    Rewrap,
+    /// Make the account's images unreadable: at once for new mounts, within key_life_seconds where they are mounted
+    #[command(
+        after_help = "Example:\n  lambent account key revoke --account 123456789012\n\nFor the keyring. In AWS KMS disable the key, or deny the account in its policy by the encryption context lambent:account; in Vault delete the account's policy or raise min_decryption_version."
+    )]
+    Revoke,
+    /// Make a revoked key of the keyring valid again; what was mounted meanwhile is mounted anew
+    #[command(after_help = "Example:\n  lambent account key restore")]
+    Restore,
+    /// Remove the keyring's keys that wrap none of the account's images any more
+    #[command(
+        after_help = "Example:\n  lambent account key prune\n\nAn image that was replaced under its name, and is still in use, may be wrapped with such a key: prune when all of those are gone. Other copies of the keyring keep theirs."
+    )]
+    Prune,
 }
 
 #[derive(Debug, Subcommand)]
@@ -353,6 +476,23 @@ pub(crate) enum CompressionArgument {
     Lz4,
     /// Smaller
     Zstd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum NetworkArgument {
+    /// Nothing but themselves
+    Off,
+    /// Other machines, by address translation
+    Nat,
+}
+
+impl From<NetworkArgument> for Network {
+    fn from(argument: NetworkArgument) -> Self {
+        match argument {
+            NetworkArgument::Off => Self::Off,
+            NetworkArgument::Nat => Self::Outbound,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -3,10 +3,11 @@
 use crate::arguments::{Command, GlobalArguments};
 use crate::client_files;
 use anyhow::{Context, Result, bail};
+use api::Network;
 use control::packages::{S3Access, S3Credentials};
 use control::{Control, ControlParts, Packages, PackagesParts};
 use image::images::Images;
-use keys::{AwsKms, KeyProvider, Keyring};
+use keys::{AwsKms, KeyProvider, Keyring, VaultSettings, VaultTransit};
 use std::env;
 use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
@@ -101,15 +102,38 @@ pub(crate) fn open(arguments: &GlobalArguments) -> Result<Parts> {
     Ok(Parts { data, images, runtime })
 }
 
-/// Opens the keyring, or connects to the KMS.
+/// Opens the keyring, or connects to the KMS or to Vault.
 pub(crate) async fn key_provider(arguments: &GlobalArguments, data: &Path) -> Result<KeyProvider> {
-    Ok(match &arguments.kms_key {
-        Some(key) => {
-            let (region, endpoint) = (arguments.kms_region.as_deref(), arguments.kms_endpoint.as_deref());
-            KeyProvider::AwsKms(AwsKms::connect(key, region, endpoint).await)
-        }
-        None => KeyProvider::Local(Keyring::open_or_create(data.join("keyring.json"))?),
-    })
+    if let Some(key) = &arguments.kms_key {
+        let (region, endpoint) = (arguments.kms_region.as_deref(), arguments.kms_endpoint.as_deref());
+        let kms = AwsKms::connect(key, region, endpoint).await;
+        return Ok(KeyProvider::AwsKms(kms.with_previous(&arguments.kms_previous_key)));
+    }
+    if let Some(settings) = vault_settings(arguments)? {
+        return Ok(KeyProvider::Vault(VaultTransit::new(settings)?));
+    }
+    Ok(KeyProvider::Local(Keyring::open_or_create(data.join("keyring.json"))?))
+}
+
+/// Where Vault is, if it is to wrap keys. Paths are made absolute: a daemon is somewhere else.
+pub(crate) fn vault_settings(arguments: &GlobalArguments) -> Result<Option<VaultSettings>> {
+    let (Some(key), Some(address), Some(token_file)) = (
+        &arguments.vault_key,
+        &arguments.vault_address,
+        &arguments.vault_token_file,
+    ) else {
+        return Ok(None);
+    };
+    let absolute =
+        |file: &PathBuf| std::path::absolute(file).with_context(|| format!("cannot find {}", file.display()));
+    Ok(Some(VaultSettings {
+        address: address.clone(),
+        key: key.clone(),
+        mount: arguments.vault_mount.clone(),
+        namespace: arguments.vault_namespace.clone(),
+        token_file: absolute(token_file)?,
+        ca_file: arguments.vault_ca.as_ref().map(absolute).transpose()?,
+    }))
 }
 
 /// What the function side needs to know of the endpoint, where it matters.
@@ -162,16 +186,18 @@ pub(crate) async fn record(global: &GlobalArguments, places: &Places) -> Result<
     let keys = key_provider(global, &places.data).await?;
     let region = places.region();
     let packages = packages(places, keys, &Handle::current(), (&region, EndpointFacts::default()))?;
-    control(&region, places, packages).await
+    // It starts no function.
+    control(&region, places, packages, Network::Off).await
 }
 
 /// The record of functions in `DIR/control.db`.
-pub(crate) async fn control(region: &str, places: &Places, packages: Packages) -> Result<Control> {
+pub(crate) async fn control(region: &str, places: &Places, packages: Packages, network: Network) -> Result<Control> {
     let path = places.data.join("control.db");
     let parts = ControlParts {
         database: format!("sqlite://{}", path.display()),
         region: region.to_owned(),
         packages,
+        network,
         clock: now_ms,
     };
     Control::open(parts)

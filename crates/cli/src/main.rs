@@ -3,6 +3,7 @@
 //! The only place that reads flags, files of settings and the process environment, and that plugs parts together. A
 //! command gets checked values, calls one function of a library, and prints what came back, as a table or as JSON.
 
+mod age;
 mod arguments;
 mod client_files;
 mod commands;

@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use store::GcProgress;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 /// In a log a line every few seconds is enough to see that something moves.
@@ -35,6 +36,17 @@ pub(crate) struct Shown {
     done: u64,
     whole: u64,
     words: String,
+}
+
+impl Shown {
+    /// A number of images, of which nobody knows how many there are.
+    pub(crate) fn images(done: u64) -> Self {
+        Self {
+            done: 0,
+            whole: 0,
+            words: format!("{done} images done"),
+        }
+    }
 }
 
 /// Runs `work` on this thread while another shows `look`'s view of it.
@@ -76,6 +88,20 @@ pub(crate) fn push(progress: &PushProgress) -> Shown {
         done: progress.sealed_bytes.load(Ordering::Relaxed),
         whole: *whole,
         words,
+    }
+}
+
+/// How far a garbage collection is.
+pub(crate) fn collection(progress: &GcProgress) -> Shown {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    Shown {
+        done: count(&progress.bytes_done),
+        whole: count(&progress.bytes_live),
+        words: format!(
+            "looked at, {} chunks moved, {} deleted",
+            count(&progress.chunks_moved),
+            bytes(count(&progress.bytes_deleted)),
+        ),
     }
 }
 

@@ -3,12 +3,15 @@
 //! ```toml
 //! cache_memory = "256MiB"    # sealed chunks in memory; 0 keeps none
 //! cache_disk = "8GiB"        # sealed chunks in DIR/worker/cache; 0 keeps none
+//! zone_cache = "zone.toml"   # the file that names the zone's memcached servers, from DIR; default: no zone cache
 //! origin_requests = 32       # chunks on their way from the store at once
 //! origin_bytes = "32MiB"     # bytes on their way from the store at once
 //! opened = "64MiB"           # plaintext of the chunks that were read last
 //! idle_seconds = 10          # how long the daemon lives with nothing mounted
 //! start_pack = true          # whether a mount uses the start pack
 //! trace_prefetch = true      # whether a mount without start pack fetches what earlier starts touched
+//! key_life_seconds = 60      # how long keys are used without asking for them again: a revocation takes as long
+//! key_grace_seconds = 900    # how long keys are used while the KMS does not answer
 //! record_seconds = 120       # when a start's record ends by itself
 //! read_ahead_start_kb = 32   # the kernel's read-ahead while a program starts
 //! read_ahead_kb = 512        # the kernel's read-ahead after that
@@ -21,6 +24,7 @@ use anyhow::{Context, Result};
 use cache::DiskSettings;
 use serde::Deserialize;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 use worker::Settings;
 
@@ -29,12 +33,15 @@ use worker::Settings;
 struct File {
     cache_memory: Option<Size>,
     cache_disk: Option<Size>,
+    zone_cache: Option<PathBuf>,
     origin_requests: Option<usize>,
     origin_bytes: Option<Size>,
     opened: Option<Size>,
     idle_seconds: Option<u64>,
     start_pack: Option<bool>,
     trace_prefetch: Option<bool>,
+    key_life_seconds: Option<u64>,
+    key_grace_seconds: Option<u64>,
     record_seconds: Option<u64>,
     read_ahead_start_kb: Option<u32>,
     read_ahead_kb: Option<u32>,
@@ -57,6 +64,7 @@ impl File {
         set(&mut disk.bytes, self.cache_disk.map(|size| size.bytes));
         let mut cache = cache::Settings {
             disk: (disk.bytes > 0).then_some(disk),
+            zone_fleet: self.zone_cache.map(|file| places.data.join(file)),
             ..cache::Settings::default()
         };
         set(&mut cache.memory_bytes, self.cache_memory.map(|size| size.bytes));
@@ -65,6 +73,9 @@ impl File {
         let mut settings = Settings::new(places.worker(), cache);
         set(&mut settings.opened_bytes, self.opened.map(|size| size.bytes));
         set(&mut settings.idle, self.idle_seconds.map(Duration::from_secs));
+        let seconds = |given: Option<u64>| given.map(Duration::from_secs);
+        set(&mut settings.key_life.life, seconds(self.key_life_seconds));
+        set(&mut settings.key_life.grace, seconds(self.key_grace_seconds));
         set(&mut settings.start_pack, self.start_pack);
         set(&mut settings.trace_prefetch, self.trace_prefetch);
         set(
@@ -93,10 +104,13 @@ mod tests {
             data: "/data".into(),
             store: "/data/store".parse().unwrap(),
         };
-        let file: File = toml::from_str("cache_memory = \"1MiB\"\ncache_disk = \"0\"\nidle_seconds = 3").unwrap();
+        let file: File =
+            toml::from_str("cache_memory = \"1MiB\"\ncache_disk = \"0\"\nzone_cache = \"zone.toml\"\nidle_seconds = 3")
+                .unwrap();
         let settings = file.over(&places);
         assert_eq!(settings.cache.memory_bytes, 1 << 20);
         assert_eq!(settings.cache.disk, None);
+        assert_eq!(settings.cache.zone_fleet, Some("/data/zone.toml".into()));
         assert_eq!(settings.idle, Duration::from_secs(3));
         assert_eq!(settings.read_ahead_kb, 512);
     }

@@ -1,4 +1,4 @@
-//! Numbers in columns: the database knows signed ones alone.
+//! Values in columns: numbers, of which the database knows signed ones alone, and documents.
 
 use crate::ControlError;
 use sqlx::Row;
@@ -35,4 +35,22 @@ pub(crate) fn document_text<T: serde::Serialize>(value: &T, what: &str) -> Resul
         what: what.to_owned(),
         source,
     })
+}
+
+/// A stored document that may be absent.
+pub(crate) fn document_or_none<T: serde::de::DeserializeOwned>(
+    row: &AnyRow,
+    column: &str,
+    what: &str,
+) -> Result<Option<T>, ControlError> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| document(&text, what)).transpose()
+}
+
+/// A document that may be absent, as it is stored.
+pub(crate) fn document_text_or_none<T: serde::Serialize>(
+    value: Option<&T>,
+    what: &str,
+) -> Result<Option<String>, ControlError> {
+    value.map(|value| document_text(value, what)).transpose()
 }

@@ -15,6 +15,9 @@ pub struct Configuration {
     pub architecture: String,
     /// At most 256 characters.
     pub description: String,
+    /// Of a version that was published with a description of its own: the one that it would have had.
+    #[serde(default)]
+    pub description_before: Option<String>,
     /// ARN of a role. Kept and answered; nothing is decided by it.
     pub role: String,
     /// For zips.
@@ -182,6 +185,7 @@ impl Configuration {
             package_type,
             architecture: architecture.to_owned(),
             description: String::new(),
+            description_before: None,
             role: String::new(),
             runtime: None,
             handler: None,
@@ -212,6 +216,7 @@ impl Configuration {
             package_type: self.package_type,
             architecture: self.architecture,
             description: settings.description.unwrap_or(self.description),
+            description_before: None,
             role: settings.role.unwrap_or(self.role),
             runtime: settings.runtime.or(self.runtime),
             handler: settings.handler.or(self.handler),

@@ -65,7 +65,11 @@ pub(crate) const QUALIFIER_DELETES: &[&str] = &[
 ];
 
 /// Written into the database; a program that knows a smaller number refuses to open it.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+
+/// What makes the tables of one schema version those of the next: each with the version that it leads to, in order. New
+/// databases have the newest tables from the start.
+const UPGRADES: &[(i64, &str)] = &[(2, events::UPGRADE_2)];
 
 const VERSION_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS schema_version (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)";
@@ -154,7 +158,7 @@ impl Database {
                     known: SCHEMA_VERSION,
                 });
             }
-            Some(_) => {}
+            Some(found) => upgrade(&mut transaction, found).await?,
             None => {
                 sqlx::query("INSERT INTO schema_version (id, version) VALUES (1, $1)")
                     .bind(SCHEMA_VERSION)
@@ -169,6 +173,18 @@ impl Database {
         }
         transaction.commit().await
     }
+}
+
+/// Brings the tables of an older version up to this program's.
+async fn upgrade(connection: &mut AnyConnection, found: i64) -> Result<(), ControlError> {
+    for (version, statement) in UPGRADES.iter().filter(|(version, _)| *version > found) {
+        sqlx::query(AssertSqlSafe(*statement)).execute(&mut *connection).await?;
+        sqlx::query("UPDATE schema_version SET version = $1 WHERE id = 1")
+            .bind(*version)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 impl WriteTransaction {

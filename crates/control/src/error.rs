@@ -121,6 +121,21 @@ impl ControlError {
         }
     }
 
+    /// What most operations on URLs, policies and layers answer where there is none.
+    pub(crate) fn no_such_resource() -> Self {
+        Self::not_found("The resource you requested does not exist.")
+    }
+
+    /// The same error; if it is [`ControlError::NotFound`], another in its place: many operations say in words of their
+    /// own that there is no such function.
+    #[must_use]
+    pub(crate) fn if_not_found(self, instead: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::NotFound { .. } => instead(),
+            other => other,
+        }
+    }
+
     /// A [`ControlError::PreconditionFailed`] with Lambda's sentence.
     pub(crate) fn revision_mismatch() -> Self {
         let message = "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias \

@@ -1,6 +1,7 @@
 //! How asynchronous events of a function are retried, and where their outcomes go.
 
 use crate::column::{signed, unsigned, unsigned_or_none};
+use crate::qualified_table::QualifiedTable;
 use crate::{Control, ControlError, Page, PageRequest, QualifiedName};
 use chunk::Account;
 use sqlx::Row;
@@ -10,6 +11,11 @@ use sqlx::any::AnyRow;
 pub(crate) const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS event_invoke_configs (
     account TEXT NOT NULL, name TEXT NOT NULL, qualifier TEXT NOT NULL, retries BIGINT, age_s BIGINT,
     on_success TEXT, on_failure TEXT, modified_ms BIGINT NOT NULL, PRIMARY KEY (account, name, qualifier))"];
+
+const TABLE: QualifiedTable = QualifiedTable {
+    name: "event_invoke_configs",
+    columns: "qualifier, retries, age_s, on_success, on_failure, modified_ms",
+};
 
 /// Settings of asynchronous events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,10 +82,7 @@ impl Control {
             ..EventInvokeConfig::default()
         };
         if keep {
-            config = self
-                .event_invoke_config(target)
-                .await?
-                .ok_or_else(|| self.no_event_invoke_config(target))?;
+            config = self.existing_event_invoke_config(target).await?;
         }
         apply(&mut config, change);
         config.modified_ms = self.now_ms();
@@ -92,16 +95,7 @@ impl Control {
         &self,
         target: &QualifiedName<'_>,
     ) -> Result<Option<EventInvokeConfig>, ControlError> {
-        let row = sqlx::query(
-            "SELECT qualifier, retries, age_s, on_success, on_failure, modified_ms FROM event_invoke_configs
-             WHERE account = $1 AND name = $2 AND qualifier = $3",
-        )
-        .bind(target.account.as_str())
-        .bind(target.name)
-        .bind(target.qualifier)
-        .fetch_optional(self.pool())
-        .await?;
-        row.as_ref().map(from_row).transpose()
+        TABLE.row(self, target).await?.as_ref().map(from_row).transpose()
     }
 
     /// The settings, or Lambda's error.
@@ -118,16 +112,11 @@ impl Control {
     ///
     /// Errors: there are none.
     pub async fn delete_event_invoke_config(&self, target: &QualifiedName<'_>) -> Result<(), ControlError> {
-        let done = sqlx::query("DELETE FROM event_invoke_configs WHERE account = $1 AND name = $2 AND qualifier = $3")
-            .bind(target.account.as_str())
-            .bind(target.name)
-            .bind(target.qualifier)
-            .execute(self.pool())
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(self.no_event_invoke_config(target));
+        if TABLE.remove(self, target).await? {
+            Ok(())
+        } else {
+            Err(self.no_event_invoke_config(target))
         }
-        Ok(())
     }
 
     /// All settings of a function, by qualifier.
@@ -137,24 +126,10 @@ impl Control {
         name: &str,
         page: &PageRequest,
     ) -> Result<Page<EventInvokeConfig>, ControlError> {
-        self.check_event_target(&QualifiedName {
-            account,
-            name,
-            qualifier: "$LATEST",
-        })
-        .await?;
-        let rows = sqlx::query(
-            "SELECT qualifier, retries, age_s, on_success, on_failure, modified_ms FROM event_invoke_configs
-             WHERE account = $1 AND name = $2 AND qualifier > $3 ORDER BY qualifier LIMIT $4",
-        )
-        .bind(account.as_str())
-        .bind(name)
-        .bind(page.after()?.unwrap_or_default())
-        .bind(page.fetch_rows())
-        .fetch_all(self.pool())
-        .await?;
-        let items = rows.iter().map(from_row).collect::<Result<_, _>>()?;
-        Ok(page.page(items, |item: &EventInvokeConfig| item.qualifier.clone()))
+        self.check_event_target(&QualifiedName::of_function(account, name))
+            .await?;
+        let rows = TABLE.rows(self, (account, name), page).await?;
+        page.page_of_rows(&rows, from_row, |item| item.qualifier.clone())
     }
 
     async fn store_event_invoke_config(
@@ -183,14 +158,10 @@ impl Control {
     }
 
     async fn check_event_target(&self, target: &QualifiedName<'_>) -> Result<(), ControlError> {
-        let qualifier = (target.qualifier != "$LATEST").then_some(target.qualifier);
-        self.function(target.account, target.name, qualifier)
+        self.function(target.account, target.name, target.version_or_alias())
             .await
-            .map_err(|error| match error {
-                ControlError::NotFound { .. } => ControlError::not_found("The function doesn't exist."),
-                other => other,
-            })?;
-        Ok(())
+            .map(drop)
+            .map_err(|error| error.if_not_found(|| ControlError::not_found("The function doesn't exist.")))
     }
 
     /// A destination is of a service that takes outcomes; a function is another one, and exists.

@@ -23,16 +23,21 @@ use uuid::Uuid;
 /// | attempt | tries that the function has failed so far |
 /// | due_ms | when it may be claimed; of a claimed event, when the claim runs out |
 /// | claimed | 1 while somebody has it, else 0 |
+/// | claims | how often it was claimed since it came, or since its function last failed it: what back-off counts by |
 /// | bytes | what the event counts against the account's limit |
 pub(crate) const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS queued_events (
         id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, qualifier TEXT, payload TEXT NOT NULL,
         request_id TEXT NOT NULL, client_context TEXT, trace_id TEXT NOT NULL, attempt BIGINT NOT NULL,
-        enqueued_ms BIGINT NOT NULL, due_ms BIGINT NOT NULL, claimed BIGINT NOT NULL, bytes BIGINT NOT NULL)",
+        enqueued_ms BIGINT NOT NULL, due_ms BIGINT NOT NULL, claimed BIGINT NOT NULL, bytes BIGINT NOT NULL,
+        claims BIGINT NOT NULL DEFAULT 0)",
     "CREATE INDEX IF NOT EXISTS queued_events_due ON queued_events (due_ms)",
     "CREATE TABLE IF NOT EXISTS queued_event_totals (
         account TEXT PRIMARY KEY, events BIGINT NOT NULL, bytes BIGINT NOT NULL)",
 ];
+
+/// For databases of schema version 1, whose events had no `claims`.
+pub(crate) const UPGRADE_2: &str = "ALTER TABLE queued_events ADD COLUMN claims BIGINT NOT NULL DEFAULT 0";
 
 /// Events of one account that wait or run. With the byte limit this bounds the database; Lambda does not publish its
 /// own limit. Beyond it events are refused.
@@ -43,6 +48,14 @@ pub const QUEUED_BYTES_MAX: u64 = 4 << 30;
 const EVENT_OVERHEAD_BYTES: u64 = 512;
 /// Longest claim, milliseconds: 1 h. The longest function runs for 15 min.
 const CLAIM_MS_MAX: u64 = 3_600_000;
+
+/// Wait of an event whose second claimer died too, milliseconds, and of one that many died of: Lambda's waits after
+/// errors of the system, 1 s to 5 min.
+const RELEASE_WAIT_MS: i64 = 1_000;
+/// See [`RELEASE_WAIT_MS`].
+const RELEASE_WAIT_MAX_MS: i64 = 300_000;
+/// Doublings that stay below [`RELEASE_WAIT_MAX_MS`]: 256 s.
+const RELEASE_DOUBLINGS_MAX: i64 = 8;
 
 /// An event to keep.
 #[derive(Clone, Debug)]
@@ -72,6 +85,9 @@ pub struct QueuedEvent {
     pub event: NewEvent,
     /// Tries that the function has failed so far; 0 at first.
     pub attempt: u32,
+    /// Claims since it came or since the function last failed it, this one included: more than one says that the
+    /// platform failed, be it that the function could not be run or that whoever had claimed it died.
+    pub claims: u32,
     /// When it was kept, milliseconds since 1970.
     pub enqueued_ms: u64,
 }
@@ -128,10 +144,10 @@ impl Control {
         let now = self.now_ms();
         let mut transaction = self.write().await?;
         let rows = sqlx::query(
-            "UPDATE queued_events SET due_ms = $1, claimed = 1
+            "UPDATE queued_events SET due_ms = $1, claimed = 1, claims = claims + 1
              WHERE due_ms <= $2 AND id IN (SELECT id FROM queued_events WHERE due_ms <= $3 ORDER BY due_ms LIMIT $4)
              RETURNING id, account, name, qualifier, payload, request_id, client_context, trace_id, attempt,
-                enqueued_ms",
+                claims, enqueued_ms",
         )
         .bind(signed(now.saturating_add(claim_ms.min(CLAIM_MS_MAX))))
         .bind(signed(now))
@@ -155,14 +171,19 @@ impl Control {
         Ok(())
     }
 
-    /// Gives an event back, to be due at a time; `attempt` is how many tries the function has failed by now.
+    /// Gives an event back, to be due at a time; `attempt` is how many tries the function has failed by now. One more
+    /// than before begins the count of claims anew.
     pub async fn retry_event(&self, id: &str, at_ms: u64, attempt: u32) -> Result<(), ControlError> {
-        sqlx::query("UPDATE queued_events SET due_ms = $1, attempt = $2, claimed = 0 WHERE id = $3")
-            .bind(signed(at_ms))
-            .bind(i64::from(attempt))
-            .bind(id)
-            .execute(self.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE queued_events SET due_ms = $1, claimed = 0, claims = CASE WHEN attempt = $2 THEN claims ELSE 0 END,
+                attempt = $3 WHERE id = $4",
+        )
+        .bind(signed(at_ms))
+        .bind(i64::from(attempt))
+        .bind(i64::from(attempt))
+        .bind(id)
+        .execute(self.pool())
+        .await?;
         self.event_bell().bell.notify_one();
         Ok(())
     }
@@ -192,13 +213,20 @@ impl Control {
         row.map(|row| unsigned(&row, "due_ms")).transpose()
     }
 
-    /// Makes all claimed events due now. For the start of a process that is alone with its database: what its
-    /// predecessor had claimed need not wait until the claims run out.
+    /// Makes all claimed events due. For the start of a process that is alone with its database: what its predecessor
+    /// had claimed need not wait until the claims run out. An event that was claimed once is due now; one that was
+    /// claimed again and again may be what its claimers died of, so it waits, twice as long with each claim.
     pub async fn release_events(&self) -> Result<(), ControlError> {
-        sqlx::query("UPDATE queued_events SET due_ms = $1, claimed = 0 WHERE claimed = 1")
-            .bind(signed(self.now_ms()))
-            .execute(self.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE queued_events SET claimed = 0, due_ms = $1 + CASE WHEN claims < 2 THEN 0
+                WHEN claims > $2 THEN $3 ELSE $4 * (1 << CAST(claims - 2 AS INTEGER)) END WHERE claimed = 1",
+        )
+        .bind(signed(self.now_ms()))
+        .bind(RELEASE_DOUBLINGS_MAX + 2)
+        .bind(RELEASE_WAIT_MAX_MS)
+        .bind(RELEASE_WAIT_MS)
+        .execute(self.pool())
+        .await?;
         self.event_bell().bell.notify_one();
         Ok(())
     }
@@ -251,6 +279,7 @@ fn from_row(row: &AnyRow) -> Result<QueuedEvent, ControlError> {
             trace_id: row.try_get("trace_id")?,
         },
         attempt: u32::try_from(unsigned(row, "attempt")?).unwrap_or(u32::MAX),
+        claims: u32::try_from(unsigned(row, "claims")?).unwrap_or(u32::MAX),
         enqueued_ms: unsigned(row, "enqueued_ms")?,
     })
 }

@@ -1,13 +1,17 @@
-//! The record of one version of a function, and how it lies in the database.
+//! The record of one version of a function, and how it is made from a row of the database.
+
+mod rows;
+
+pub(crate) use rows::{all_after, insert, latest_after, next_number, replace, unprepared, versions_after};
 
 use crate::code::PreparedCode;
-use crate::column::{document, document_text, signed, unsigned};
+use crate::column::{document, unsigned};
 use crate::{CodeRecord, Configuration, Control, ControlError, Lifecycle, State};
 use api::Lease;
 use chunk::Account;
 use serde::{Deserialize, Serialize};
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -82,7 +86,16 @@ pub(crate) struct VersionKey<'a> {
     pub(crate) number: u64,
 }
 
-const COLUMNS: &str = "account, name, number, revision_id, writes, document";
+impl<'a> VersionKey<'a> {
+    /// Of `$LATEST`.
+    pub(crate) fn latest(account: &'a Account, name: &'a str) -> Self {
+        Self {
+            account,
+            name,
+            number: 0,
+        }
+    }
+}
 
 impl FunctionRecord {
     /// A new `$LATEST` whose code has yet to be prepared.
@@ -172,154 +185,13 @@ impl FunctionRecord {
     }
 }
 
-impl VersionKey<'_> {
-    /// Reads a version.
-    pub(crate) async fn read(
-        self,
-        control: &Control,
-        connection: &mut AnyConnection,
-    ) -> Result<Option<FunctionRecord>, ControlError> {
-        let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM functions WHERE account = $1 AND name = $2 AND number = $3"
-        ));
-        let row = sqlx::query(sql)
-            .bind(self.account.as_str())
-            .bind(self.name)
-            .bind(signed(self.number))
-            .fetch_optional(connection)
-            .await?;
-        row.map(|row| FunctionRecord::read(control, &row)).transpose()
-    }
-}
-
-/// Writes a version that is not there yet. False if it is.
-pub(crate) async fn insert(connection: &mut AnyConnection, record: &FunctionRecord) -> Result<bool, ControlError> {
-    let done = sqlx::query(
-        "INSERT INTO functions (account, name, number, revision_id, writes, preparing, document)
-         VALUES ($1, $2, $3, $4, 1, $5, $6) ON CONFLICT (account, name, number) DO NOTHING",
-    )
-    .bind(record.account.as_str())
-    .bind(record.name.as_str())
-    .bind(signed(record.number))
-    .bind(record.revision_id.as_str())
-    .bind(i64::from(record.lifecycle.is_preparing()))
-    .bind(document_text(&record.document(), "a function")?)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Writes a version over what was read. False if somebody wrote it in between, or deleted it.
-pub(crate) async fn replace(connection: &mut AnyConnection, record: &FunctionRecord) -> Result<bool, ControlError> {
-    let done = sqlx::query(
-        "UPDATE functions SET revision_id = $1, preparing = $2, document = $3, writes = writes + 1
-         WHERE account = $4 AND name = $5 AND number = $6 AND writes = $7",
-    )
-    .bind(record.revision_id.as_str())
-    .bind(i64::from(record.lifecycle.is_preparing()))
-    .bind(document_text(&record.document(), "a function")?)
-    .bind(record.account.as_str())
-    .bind(record.name.as_str())
-    .bind(signed(record.number))
-    .bind(signed(record.writes))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Versions of one function with numbers above `after`, oldest first; `$LATEST`, which is 0, comes with none.
-pub(crate) async fn versions_after(
-    control: &Control,
-    key: (&Account, &str),
-    after: Option<u64>,
-    rows_max: i64,
-) -> Result<Vec<FunctionRecord>, ControlError> {
-    let sql = sqlx::AssertSqlSafe(format!(
-        "SELECT {COLUMNS} FROM functions WHERE account = $1 AND name = $2 AND number > $3 ORDER BY number LIMIT $4"
-    ));
-    let rows = sqlx::query(sql)
-        .bind(key.0.as_str())
-        .bind(key.1)
-        .bind(after.map_or(-1, signed))
-        .bind(rows_max)
-        .fetch_all(control.pool())
-        .await?;
-    rows.iter().map(|row| FunctionRecord::read(control, row)).collect()
-}
-
-/// Functions' `$LATEST` by name, after a name.
-pub(crate) async fn latest_after(
-    control: &Control,
-    account: &Account,
-    after: &str,
-    rows_max: i64,
-) -> Result<Vec<FunctionRecord>, ControlError> {
-    let sql = sqlx::AssertSqlSafe(format!(
-        "SELECT {COLUMNS} FROM functions WHERE account = $1 AND number = 0 AND name > $2 ORDER BY name LIMIT $3"
-    ));
-    let rows = sqlx::query(sql)
-        .bind(account.as_str())
-        .bind(after)
-        .bind(rows_max)
-        .fetch_all(control.pool())
-        .await?;
-    rows.iter().map(|row| FunctionRecord::read(control, row)).collect()
-}
-
-/// All versions of all functions by name and number, after one of them.
-pub(crate) async fn all_after(
-    control: &Control,
-    account: &Account,
-    after: (&str, i64),
-    rows_max: i64,
-) -> Result<Vec<FunctionRecord>, ControlError> {
-    let sql = sqlx::AssertSqlSafe(format!(
-        "SELECT {COLUMNS} FROM functions WHERE account = $1 AND (name > $2 OR (name = $2 AND number > $3))
-         ORDER BY name, number LIMIT $4"
-    ));
-    let rows = sqlx::query(sql)
-        .bind(account.as_str())
-        .bind(after.0)
-        .bind(after.1)
-        .bind(rows_max)
-        .fetch_all(control.pool())
-        .await?;
-    rows.iter().map(|row| FunctionRecord::read(control, row)).collect()
-}
-
-/// The versions whose preparation has not ended.
-pub(crate) async fn unprepared(control: &Control) -> Result<Vec<(Account, String, u64)>, ControlError> {
-    let rows = sqlx::query("SELECT account, name, number FROM functions WHERE preparing = 1")
-        .fetch_all(control.pool())
-        .await?;
-    rows.iter()
-        .map(|row| Ok((account_of(row)?, row.try_get("name")?, unsigned(row, "number")?)))
-        .collect()
-}
-
-/// Takes the next number of a function's versions. They begin at 1.
-pub(crate) async fn next_number(
-    connection: &mut AnyConnection,
-    account: &Account,
-    name: &str,
-) -> Result<u64, ControlError> {
-    let row = sqlx::query(
-        "INSERT INTO function_numbers (account, name, last) VALUES ($1, $2, 1)
-         ON CONFLICT (account, name) DO UPDATE SET last = function_numbers.last + 1 RETURNING last",
-    )
-    .bind(account.as_str())
-    .bind(name)
-    .fetch_one(connection)
-    .await?;
-    unsigned(&row, "last")
-}
-
 /// A fresh RevisionId.
 pub(crate) fn new_revision() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn version_of(number: u64) -> String {
+/// `$LATEST` or the number, as clients read it.
+pub(crate) fn version_of(number: u64) -> String {
     if number == 0 {
         LATEST.to_owned()
     } else {

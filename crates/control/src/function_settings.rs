@@ -2,6 +2,7 @@
 
 use crate::column::signed;
 use crate::function_record::all_after;
+use crate::qualified_table::QualifiedTable;
 use crate::{Control, ControlError, QualifiedName};
 use chunk::Account;
 use sqlx::Row;
@@ -14,6 +15,11 @@ pub(crate) const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS function_recursion (
         account TEXT NOT NULL, name TEXT NOT NULL, recursive_loop TEXT NOT NULL, PRIMARY KEY (account, name))",
 ];
+
+const RUNTIME_MANAGEMENT: QualifiedTable = QualifiedTable {
+    name: "runtime_management",
+    columns: "update_on, runtime_version_arn",
+};
 
 /// When a function's runtime is replaced. Recorded alone: Lambent's runtimes change when the operator changes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,16 +64,7 @@ impl Control {
     /// Errors: no such function or version.
     pub async fn runtime_management(&self, target: &QualifiedName<'_>) -> Result<RuntimeManagement, ControlError> {
         self.qualified(target).await?;
-        let row = sqlx::query(
-            "SELECT update_on, runtime_version_arn FROM runtime_management
-             WHERE account = $1 AND name = $2 AND qualifier = $3",
-        )
-        .bind(target.account.as_str())
-        .bind(target.name)
-        .bind(target.qualifier)
-        .fetch_optional(self.pool())
-        .await?;
-        let Some(row) = row else {
+        let Some(row) = RUNTIME_MANAGEMENT.row(self, target).await? else {
             return Ok(RuntimeManagement {
                 update_on: "Auto".to_owned(),
                 runtime_version_arn: None,

@@ -3,20 +3,29 @@
 //! A URL is known by a random id of 32 letters and digits that is never used again. The gateway serves it under
 //! `http://GATEWAY/_url/ID/` and for the Host `ID.lambda-url.REGION.…`; the record knows the id alone.
 
-use crate::column::{document, document_text, signed, unsigned};
-use crate::function_record::account_of;
+use crate::column::{document_or_none, document_text_or_none, signed, unsigned};
+use crate::function_record::{LATEST, account_of};
+use crate::qualified_table::QualifiedTable;
 use crate::{Control, ControlError, Page, PageRequest, QualifiedName};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chunk::Account;
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
 /// URLs, at most one for a function (`qualifier` is `$LATEST`) and for each of its aliases.
 pub(crate) const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS function_urls (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, qualifier TEXT NOT NULL, auth_type TEXT NOT NULL,
     invoke_mode TEXT NOT NULL, cors TEXT, created_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL,
     UNIQUE (account, name, qualifier))"];
+
+const TABLE: QualifiedTable = QualifiedTable {
+    name: "function_urls",
+    columns: "id, account, name, qualifier, auth_type, invoke_mode, cors, created_ms, modified_ms",
+};
+
+/// What errors call a stored URL that cannot be read.
+const RECORD: &str = "a function URL";
 
 /// Characters of an id. As Lambda's.
 const ID_CHARACTERS: usize = 32;
@@ -97,8 +106,8 @@ impl Control {
             id: new_id(),
             account: target.account.clone(),
             name: target.name.to_owned(),
-            qualifier: named_qualifier(target.qualifier),
-            function_arn: self.url_function_arn(target.account, target.name, target.qualifier),
+            qualifier: target.version_or_alias().map(str::to_owned),
+            function_arn: self.qualified_arn(target.account, target.name, target.version_or_alias()),
             auth_type: change.auth_type.unwrap_or_else(|| "AWS_IAM".to_owned()),
             invoke_mode: change.invoke_mode.unwrap_or_else(|| "BUFFERED".to_owned()),
             cors: change.cors,
@@ -119,27 +128,22 @@ impl Control {
     ///
     /// Errors: there is none, or no such function; Lambda does not tell these apart.
     pub async fn function_url(&self, target: &QualifiedName<'_>) -> Result<FunctionUrl, ControlError> {
-        let row = sqlx::query(
-            "SELECT id, account, name, qualifier, auth_type, invoke_mode, cors, created_ms, modified_ms
-             FROM function_urls WHERE account = $1 AND name = $2 AND qualifier = $3",
-        )
-        .bind(target.account.as_str())
-        .bind(target.name)
-        .bind(target.qualifier)
-        .fetch_optional(self.pool())
-        .await?;
-        self.url_from_row(&row.ok_or_else(no_url)?)
+        let row = TABLE.row(self, target).await?;
+        self.url_from_row(&row.ok_or_else(ControlError::no_such_resource)?)
     }
 
-    /// The URL with this id; none if nobody has it.
+    /// The URL with this id; none if nobody has it. Answers from memory unless it was not called since it last changed.
     pub async fn function_url_by_id(&self, id: &str) -> Result<Option<FunctionUrl>, ControlError> {
-        let row = sqlx::query(
-            "SELECT id, account, name, qualifier, auth_type, invoke_mode, cors, created_ms, modified_ms
-             FROM function_urls WHERE id = $1",
-        )
-        .bind(id)
-        .fetch_optional(self.pool())
-        .await?;
+        Ok(self.indexed_url(id).await?.map(|found| found.url.clone()))
+    }
+
+    /// The same from the database.
+    pub(crate) async fn read_function_url(&self, id: &str) -> Result<Option<FunctionUrl>, ControlError> {
+        let sql = format!("SELECT {} FROM function_urls WHERE id = $1", TABLE.columns);
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await?;
         row.map(|row| self.url_from_row(&row)).transpose()
     }
 
@@ -162,38 +166,27 @@ impl Control {
         )
         .bind(url.auth_type.as_str())
         .bind(url.invoke_mode.as_str())
-        .bind(
-            url.cors
-                .as_ref()
-                .map(|cors| document_text(cors, "a function URL"))
-                .transpose()?,
-        )
+        .bind(document_text_or_none(url.cors.as_ref(), RECORD)?)
         .bind(signed(url.modified_ms))
         .bind(url.id.as_str())
         .execute(self.pool())
         .await?;
         if done.rows_affected() == 0 {
-            Err(no_url())
-        } else {
-            Ok(url)
+            return Err(ControlError::no_such_resource());
         }
+        self.urls_changed(&url.account, &url.name);
+        Ok(url)
     }
 
     /// Removes a URL; its id answers nobody any more.
     ///
     /// Errors: there is none.
     pub async fn delete_function_url(&self, target: &QualifiedName<'_>) -> Result<(), ControlError> {
-        let done = sqlx::query("DELETE FROM function_urls WHERE account = $1 AND name = $2 AND qualifier = $3")
-            .bind(target.account.as_str())
-            .bind(target.name)
-            .bind(target.qualifier)
-            .execute(self.pool())
-            .await?;
-        if done.rows_affected() == 0 {
-            Err(no_url())
-        } else {
-            Ok(())
+        if !TABLE.remove(self, target).await? {
+            return Err(ControlError::no_such_resource());
         }
+        self.urls_changed(target.account, target.name);
+        Ok(())
     }
 
     /// All URLs of a function, its own first.
@@ -203,29 +196,11 @@ impl Control {
         name: &str,
         page: &PageRequest,
     ) -> Result<Page<FunctionUrl>, ControlError> {
-        self.check_url_target(&QualifiedName {
-            account,
-            name,
-            qualifier: "$LATEST",
-        })
-        .await?;
-        let rows = sqlx::query(
-            "SELECT id, account, name, qualifier, auth_type, invoke_mode, cors, created_ms, modified_ms
-             FROM function_urls WHERE account = $1 AND name = $2 AND qualifier > $3 ORDER BY qualifier LIMIT $4",
-        )
-        .bind(account.as_str())
-        .bind(name)
-        .bind(page.after()?.unwrap_or_default())
-        .bind(page.fetch_rows())
-        .fetch_all(self.pool())
-        .await?;
-        let items = rows
-            .iter()
-            .map(|row| self.url_from_row(row))
-            .collect::<Result<_, _>>()?;
-        Ok(page.page(items, |url: &FunctionUrl| {
-            url.qualifier.clone().unwrap_or_else(|| "$LATEST".to_owned())
-        }))
+        self.check_url_target(&QualifiedName::of_function(account, name))
+            .await?;
+        let rows = TABLE.rows(self, (account, name), page).await?;
+        let key = |url: &FunctionUrl| url.qualifier.clone().unwrap_or_else(|| LATEST.to_owned());
+        page.page_of_rows(&rows, |row| self.url_from_row(row), key)
     }
 
     async fn insert_function_url(&self, url: &FunctionUrl, qualifier: &str) -> Result<bool, ControlError> {
@@ -240,12 +215,7 @@ impl Control {
         .bind(qualifier)
         .bind(url.auth_type.as_str())
         .bind(url.invoke_mode.as_str())
-        .bind(
-            url.cors
-                .as_ref()
-                .map(|cors| document_text(cors, "a function URL"))
-                .transpose()?,
-        )
+        .bind(document_text_or_none(url.cors.as_ref(), RECORD)?)
         .bind(signed(url.created_ms))
         .bind(signed(url.modified_ms))
         .execute(self.pool())
@@ -254,34 +224,26 @@ impl Control {
     }
 
     async fn check_url_target(&self, target: &QualifiedName<'_>) -> Result<(), ControlError> {
-        let qualifier = (target.qualifier != "$LATEST").then_some(target.qualifier);
-        self.function(target.account, target.name, qualifier)
+        self.function(target.account, target.name, target.version_or_alias())
             .await
-            .map_err(|error| match error {
-                ControlError::NotFound { .. } => ControlError::not_found("Function does not exist"),
-                other => other,
-            })?;
-        Ok(())
-    }
-
-    fn url_function_arn(&self, account: &Account, name: &str, qualifier: &str) -> String {
-        self.qualified_arn(account, name, named_qualifier(qualifier).as_deref())
+            .map(drop)
+            .map_err(|error| error.if_not_found(|| ControlError::not_found("Function does not exist")))
     }
 
     fn url_from_row(&self, row: &AnyRow) -> Result<FunctionUrl, ControlError> {
         let account = account_of(row)?;
         let name: String = row.try_get("name")?;
         let qualifier: String = row.try_get("qualifier")?;
-        let cors: Option<String> = row.try_get("cors")?;
+        let qualifier = (qualifier != LATEST).then_some(qualifier);
         Ok(FunctionUrl {
             id: row.try_get("id")?,
-            function_arn: self.url_function_arn(&account, &name, &qualifier),
+            function_arn: self.qualified_arn(&account, &name, qualifier.as_deref()),
             account,
             name,
-            qualifier: named_qualifier(&qualifier),
+            qualifier,
             auth_type: row.try_get("auth_type")?,
             invoke_mode: row.try_get("invoke_mode")?,
-            cors: cors.map(|text| document(&text, "a function URL")).transpose()?,
+            cors: document_or_none(row, "cors", RECORD)?,
             created_ms: unsigned(row, "created_ms")?,
             modified_ms: unsigned(row, "modified_ms")?,
         })
@@ -298,12 +260,4 @@ fn new_id() -> String {
         .iter()
         .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
         .collect()
-}
-
-fn named_qualifier(qualifier: &str) -> Option<String> {
-    (qualifier != "$LATEST").then(|| qualifier.to_owned())
-}
-
-fn no_url() -> ControlError {
-    ControlError::not_found("The resource you requested does not exist.")
 }

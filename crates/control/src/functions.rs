@@ -1,18 +1,22 @@
-//! Functions: created, read, listed, changed, deleted.
+//! Functions: created, read and listed; how they are changed and deleted is beside.
+
+mod delete;
+mod update;
+
+pub(crate) use delete::delete_qualified;
+pub use update::CodeUpdate;
 
 use crate::code::check_source;
 use crate::configuration::{Configuration, LayerReference, PackageType, Settings};
-use crate::database::{FUNCTION_DELETES, QUALIFIER_DELETES, WriteTransaction};
-use crate::function_record::{LATEST, VersionKey, all_after, insert, latest_after, new_revision, replace};
-use crate::states::StateEvent;
+use crate::database::WriteTransaction;
+use crate::function_record::{LATEST, VersionKey, all_after, insert, latest_after};
+use crate::page::marker_invalid;
 use crate::tags::{check_tags, write_tags};
 use crate::validation::{
-    check_architecture, check_configuration, check_log_levels, check_name, check_settings, not_in_state,
-    own_architecture, update_in_progress,
+    check_architecture, check_configuration, check_log_levels, check_name, check_settings, own_architecture,
 };
-use crate::{CodeRecord, CodeSource, Control, ControlError, FunctionRecord, Page, PageRequest, State};
+use crate::{CodeRecord, CodeSource, Control, ControlError, FunctionRecord, Page, PageRequest};
 use chunk::Account;
-use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 
 /// What CreateFunction is asked for.
@@ -32,21 +36,6 @@ pub struct NewFunction {
     pub tags: BTreeMap<String, String>,
     /// Whether version 1 is published at once.
     pub publish: bool,
-}
-
-/// What UpdateFunctionCode is asked for.
-#[derive(Debug)]
-pub struct CodeUpdate {
-    /// Where the code comes from.
-    pub code: CodeSource,
-    /// Changes it, if given.
-    pub architecture: Option<String>,
-    /// Whether a version is published.
-    pub publish: bool,
-    /// Everything is checked and nothing kept.
-    pub dry_run: bool,
-    /// The change is made only if this is the current one.
-    pub revision_id: Option<String>,
 }
 
 /// What a list of functions holds.
@@ -75,11 +64,7 @@ impl Control {
             return Err(already_exists(&new.name));
         }
         let code = self.store_code(account, new.code, &architecture).await?;
-        let key = VersionKey {
-            account,
-            name: &new.name,
-            number: 0,
-        };
+        let key = VersionKey::latest(account, &new.name);
         let record = FunctionRecord::new(self, key, configuration, code);
         let mut transaction = self.write().await?;
         if !insert(&mut transaction, &record).await? {
@@ -124,136 +109,11 @@ impl Control {
             }
             FunctionList::AllVersions => {
                 let (name, number) = after.split_once(':').unwrap_or((&after, "-1"));
-                let number = number
-                    .parse()
-                    .map_err(|_| ControlError::invalid("The provided marker is not valid."))?;
+                let number = number.parse().map_err(|_| marker_invalid())?;
                 let rows = all_after(self, account, (name, number), request.fetch_rows()).await?;
                 Ok(request.page(rows, |record| format!("{}:{}", record.name, record.number)))
             }
         }
-    }
-
-    /// Changes the code of `$LATEST`. Invocations run the code before it until this is prepared.
-    pub async fn update_code(
-        &self,
-        account: &Account,
-        name: &str,
-        update: CodeUpdate,
-    ) -> Result<FunctionRecord, ControlError> {
-        let current = self.changeable(account, name, update.revision_id.as_deref()).await?;
-        let package_type = current.configuration.package_type;
-        check_code_update(package_type, &update.code)?;
-        check_source(package_type, &update.code)?;
-        let architecture = update
-            .architecture
-            .unwrap_or_else(|| current.configuration.architecture.clone());
-        check_architecture(&architecture)?;
-        let code = self.store_code(account, update.code, &architecture).await?;
-        let change = |record: &mut FunctionRecord| {
-            record.code = code.clone();
-            record.configuration.architecture.clone_from(&architecture);
-            record.prepared = None;
-        };
-        if update.dry_run {
-            let mut record = current;
-            change(&mut record);
-            return Ok(record);
-        }
-        let mut transaction = self.write().await?;
-        let record = self
-            .changeable_in(&mut transaction, account, name, update.revision_id.as_deref())
-            .await?;
-        let record = self.changed(&mut transaction, record, change).await?;
-        self.finish_change(transaction, record, update.publish).await
-    }
-
-    /// Changes the configuration of `$LATEST`. Invocations run with the one before it until this is prepared.
-    pub async fn update_configuration(
-        &self,
-        account: &Account,
-        name: &str,
-        settings: Settings,
-        revision_id: Option<&str>,
-    ) -> Result<FunctionRecord, ControlError> {
-        let current = self.changeable(account, name, revision_id).await?;
-        check_settings(current.configuration.package_type, &settings)?;
-        let layers = self.layer_references(account, settings.layers.as_deref()).await?;
-        let mut transaction = self.write().await?;
-        let record = self.changeable_in(&mut transaction, account, name, revision_id).await?;
-        let configuration = join(record.configuration.clone(), settings, layers)?;
-        let change = |record: &mut FunctionRecord| {
-            if record.configuration.layers != configuration.layers
-                || record.configuration.runtime != configuration.runtime
-            {
-                record.prepared = None;
-            }
-            record.configuration = configuration;
-        };
-        let record = self.changed(&mut transaction, record, change).await?;
-        self.finish_change(transaction, record, false).await
-    }
-
-    /// Deletes a function with all that hangs on it, or one version. A version that is not there is no error, as in
-    /// Lambda.
-    pub async fn delete_function(
-        &self,
-        account: &Account,
-        name: &str,
-        qualifier: Option<&str>,
-    ) -> Result<(), ControlError> {
-        let mut transaction = self.write().await?;
-        let found = VersionKey {
-            account,
-            name,
-            number: 0,
-        }
-        .read(self, &mut transaction)
-        .await?;
-        if found.is_none() {
-            return Err(self.function_missing(account, name, None));
-        }
-        match qualifier {
-            None => {
-                for statement in FUNCTION_DELETES {
-                    let query = sqlx::query(AssertSqlSafe(*statement)).bind(account.as_str()).bind(name);
-                    query.execute(&mut *transaction).await?;
-                }
-            }
-            Some(qualifier) => self.delete_version(&mut transaction, account, name, qualifier).await?,
-        }
-        transaction.commit().await?;
-        self.function_changed(account, name);
-        Ok(())
-    }
-
-    async fn delete_version(
-        &self,
-        transaction: &mut WriteTransaction,
-        account: &Account,
-        name: &str,
-        qualifier: &str,
-    ) -> Result<(), ControlError> {
-        if qualifier == LATEST {
-            let message = "$LATEST version cannot be deleted without deleting the function.";
-            return Err(ControlError::invalid(message));
-        }
-        let Ok(number) = qualifier.parse::<i64>() else {
-            return Err(ControlError::invalid("Deletion of aliases is not currently supported."));
-        };
-        let aliases = crate::aliases::names_of_version(transaction, account, name, qualifier).await?;
-        if !aliases.is_empty() {
-            return Err(ControlError::conflict(format!(
-                "Unable to delete version because the following aliases reference it: [{}]",
-                aliases.join(", ")
-            )));
-        }
-        sqlx::query("DELETE FROM functions WHERE account = $1 AND name = $2 AND number = $3 AND number > 0")
-            .bind(account.as_str())
-            .bind(name)
-            .bind(number)
-            .execute(&mut **transaction)
-            .await?;
-        delete_qualified(transaction, account, name, qualifier).await
     }
 
     /// `NotFound` as Lambda says it.
@@ -266,69 +126,8 @@ impl Control {
 
     async fn function_exists(&self, account: &Account, name: &str) -> Result<bool, ControlError> {
         let mut connection = self.pool().acquire().await?;
-        Ok(VersionKey {
-            account,
-            name,
-            number: 0,
-        }
-        .read(self, &mut connection)
-        .await?
-        .is_some())
-    }
-
-    async fn changeable(
-        &self,
-        account: &Account,
-        name: &str,
-        revision_id: Option<&str>,
-    ) -> Result<FunctionRecord, ControlError> {
-        let mut connection = self.pool().acquire().await?;
-        self.changeable_in(&mut connection, account, name, revision_id).await
-    }
-
-    /// `$LATEST`, if it may be changed now.
-    pub(crate) async fn changeable_in(
-        &self,
-        connection: &mut sqlx::AnyConnection,
-        account: &Account,
-        name: &str,
-        revision_id: Option<&str>,
-    ) -> Result<FunctionRecord, ControlError> {
-        let found = VersionKey {
-            account,
-            name,
-            number: 0,
-        }
-        .read(self, connection)
-        .await?;
-        let record = found.ok_or_else(|| self.function_missing(account, name, None))?;
-        if revision_id.is_some_and(|expected| expected != record.revision_id) {
-            return Err(ControlError::revision_mismatch());
-        }
-        if record.lifecycle.state == State::Pending {
-            return Err(not_in_state(State::Pending));
-        }
-        if record.lifecycle.is_preparing() {
-            return Err(update_in_progress(&record.arn));
-        }
-        Ok(record)
-    }
-
-    /// Writes a change of `$LATEST` that has to be prepared.
-    async fn changed(
-        &self,
-        transaction: &mut WriteTransaction,
-        mut record: FunctionRecord,
-        change: impl FnOnce(&mut FunctionRecord),
-    ) -> Result<FunctionRecord, ControlError> {
-        change(&mut record);
-        record.lifecycle = record.lifecycle.apply(StateEvent::UpdateBegan);
-        record.revision_id = new_revision();
-        record.last_modified_ms = self.now_ms();
-        if !replace(transaction, &record).await? {
-            return Err(update_in_progress(&record.arn));
-        }
-        Ok(record)
+        let found = VersionKey::latest(account, name).read(self, &mut connection).await?;
+        Ok(found.is_some())
     }
 
     /// Publishes if asked to, commits, and lets the preparation begin. Answers the published version, if there is one.
@@ -380,23 +179,6 @@ impl Control {
     }
 }
 
-/// Removes what other areas keep of one version or alias.
-pub(crate) async fn delete_qualified(
-    transaction: &mut WriteTransaction,
-    account: &Account,
-    name: &str,
-    qualifier: &str,
-) -> Result<(), ControlError> {
-    for statement in QUALIFIER_DELETES {
-        let query = sqlx::query(AssertSqlSafe(*statement))
-            .bind(account.as_str())
-            .bind(name)
-            .bind(qualifier);
-        query.execute(&mut **transaction).await?;
-    }
-    Ok(())
-}
-
 fn join(
     base: Configuration,
     settings: Settings,
@@ -407,19 +189,6 @@ fn join(
     check_log_levels(configuration.logging.format, &asked)?;
     check_configuration(&configuration)?;
     Ok(configuration)
-}
-
-/// The texts of UpdateFunctionCode differ from those of CreateFunction.
-fn check_code_update(package_type: PackageType, source: &CodeSource) -> Result<(), ControlError> {
-    match (package_type, source) {
-        (PackageType::Zip, CodeSource::Image(_)) => Err(ControlError::invalid(
-            "Please don't provide ImageUri when updating a function with packageType Zip.",
-        )),
-        (PackageType::Image, CodeSource::Zip(_) | CodeSource::S3 { .. }) => Err(ControlError::invalid(
-            "Please provide ImageUri when updating a function with packageType Image.",
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn already_exists(name: &str) -> ControlError {
@@ -435,10 +204,15 @@ fn version_number(text: &str) -> Option<u64> {
     if text.starts_with('0') { None } else { text.parse().ok() }
 }
 
-/// Same code and, apart from the description, the same settings.
+/// Same code and the same settings; of the descriptions those count that the function had itself. Source: PublishVersion
+/// in Lambda's API reference ("configuration and code haven't changed"), and UpdateFunctionConfiguration, whose member
+/// the description is.
 pub(crate) fn is_same(one: &FunctionRecord, other: &FunctionRecord) -> bool {
     let plain = |record: &FunctionRecord| Configuration {
-        description: String::new(),
+        description: (record.configuration.description_before.as_ref())
+            .unwrap_or(&record.configuration.description)
+            .clone(),
+        description_before: None,
         ..record.configuration.clone()
     };
     let code = |record: &FunctionRecord| match &record.code {

@@ -5,7 +5,7 @@ use crate::function_record::LATEST;
 use crate::index::IndexedFunction;
 use crate::validation::not_in_state;
 use crate::{Configuration, Control, ControlError, FunctionRecord, Reason, State};
-use api::{FunctionIdentity, Initialization, Lease, LogFormat, Logging, Network, Overlay, Program};
+use api::{FunctionIdentity, Initialization, Lease, LogFormat, Logging, Overlay, Program};
 use chunk::Account;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,8 +182,7 @@ pub(crate) fn build(control: &Control, record: &FunctionRecord, prepared: &Prepa
         tmp_mb: configuration.tmp_mb,
         timeout: Duration::from_secs(u64::from(configuration.timeout_s)),
         logging: logging(configuration),
-        // Address translation does not exist yet; until then no function reaches the network.
-        network: Network::Off,
+        network: control.inner.network,
         initialization: Initialization::OnDemand,
     })
 }

@@ -23,6 +23,7 @@ mod index;
 mod lease;
 mod page;
 mod prepare;
+mod reclaim;
 mod states;
 mod validation;
 mod versions;
@@ -45,10 +46,12 @@ mod log_store;
 mod policies;
 mod policy_statement;
 mod qualified_name;
+mod qualified_table;
 #[cfg(test)]
 mod setting_tests;
 mod start_store;
 mod tags;
+mod url_index;
 
 pub use access_keys::{AccessKey, KeyStatus, Secret};
 pub use accounts::AccountRecord;
@@ -100,6 +103,8 @@ pub struct ControlParts {
     pub region: String,
     /// Where code is kept and made into devices.
     pub packages: Packages,
+    /// What functions reach.
+    pub network: api::Network,
     /// Milliseconds since 1970.
     pub clock: fn() -> u64,
 }
@@ -108,9 +113,11 @@ struct Inner {
     database: database::Database,
     region: String,
     packages: Packages,
+    network: api::Network,
     clock: fn() -> u64,
     keys: access_keys::KeyCache,
     index: index::FunctionIndex,
+    urls: url_index::UrlIndex,
     changes: broadcast::Sender<FunctionChange>,
     preparing: prepare::Preparing,
     link_key: aws_lc_rs::hmac::Key,
@@ -141,9 +148,11 @@ impl Control {
             database,
             region: parts.region,
             packages: parts.packages,
+            network: parts.network,
             clock: parts.clock,
             keys: access_keys::KeyCache::default(),
             index: index::FunctionIndex::default(),
+            urls: url_index::UrlIndex::default(),
             changes: broadcast::channel(CHANGES_MAX).0,
             preparing: prepare::Preparing::default(),
             event_bell: events::EventBell::default(),
@@ -194,6 +203,7 @@ impl Control {
     /// code, configuration, versions, aliases, reserved concurrency. Call it after the commit.
     pub(crate) fn function_changed(&self, account: &Account, name: &str) {
         self.inner.index.forget(account, name);
+        self.urls_changed(account, name);
         let change = FunctionChange {
             account: account.clone(),
             name: name.to_owned(),

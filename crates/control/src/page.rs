@@ -3,6 +3,7 @@
 use crate::ControlError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sqlx::any::AnyRow;
 
 /// Most items on a page, and what a page has when nobody asks. Lambda's lists answer at most 50 even to whoever asks
 /// for more (ListFunctions in its API reference).
@@ -37,8 +38,13 @@ impl PageRequest {
         let Some(marker) = &self.marker else { return Ok(None) };
         let bytes = URL_SAFE_NO_PAD.decode(marker).ok();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        text.map(Some)
-            .ok_or_else(|| ControlError::invalid("The provided marker is not valid."))
+        text.map(Some).ok_or_else(marker_invalid)
+    }
+
+    /// The same of lists that go by number.
+    pub(crate) fn after_number(&self) -> Result<Option<u64>, ControlError> {
+        let after = self.after()?.map(|key| key.parse());
+        after.transpose().map_err(|_| marker_invalid())
     }
 
     /// One to fetch beyond the page, so as to know whether another follows.
@@ -56,4 +62,20 @@ impl PageRequest {
             .map(|last| URL_SAFE_NO_PAD.encode(key(last)));
         Page { items, next }
     }
+
+    /// The same of rows, each made into an item.
+    pub(crate) fn page_of_rows<T>(
+        &self,
+        rows: &[AnyRow],
+        read: impl Fn(&AnyRow) -> Result<T, ControlError>,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, ControlError> {
+        let items = rows.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(self.page(items, key))
+    }
+}
+
+/// A marker that no page gave.
+pub(crate) fn marker_invalid() -> ControlError {
+    ControlError::invalid("The provided marker is not valid.")
 }

@@ -59,8 +59,7 @@ impl Control {
         name: &str,
         request: &PageRequest,
     ) -> Result<Page<FunctionRecord>, ControlError> {
-        let after = request.after()?.map(|text| text.parse::<u64>()).transpose();
-        let after = after.map_err(|_| ControlError::invalid("The provided marker is not valid."))?;
+        let after = request.after_number()?;
         let rows = versions_after(self, (account, name), after, request.fetch_rows()).await?;
         if rows.is_empty() && after.is_none() {
             return Err(self.function_missing(account, name, None));
@@ -83,7 +82,8 @@ impl Control {
         let number = next_number(transaction, &latest.account, &latest.name).await?;
         let mut version = latest.published_as(number);
         if let Some(description) = description {
-            version.configuration.description = description;
+            let before = std::mem::replace(&mut version.configuration.description, description);
+            version.configuration.description_before = Some(before);
         }
         version.lifecycle = Lifecycle::created();
         if latest.lifecycle.state == State::Active

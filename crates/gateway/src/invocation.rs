@@ -3,23 +3,25 @@
 //! Warm, it touches no database: the record resolves from memory. Per invocation it takes one lock (the slot's, twice,
 //! each for two look-ups) and allocates the two ARNs, the executed version and two boxed futures.
 
+mod payload;
+mod request_id;
+
+pub(crate) use payload::{check_payload, collect};
+pub(crate) use request_id::trace_id;
+
 use crate::Gateway;
 use crate::concurrency_limits::{Question, Slot, Throttle};
 use crate::detached::Detached;
 use crate::lambda::ApiError;
 use crate::start_records::StartEntry;
 use api::{Body, Ending, ErrorMark, Invocation, InvokeError, Lease, Report, ResponseMode};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chunk::Account;
 use control::{Resolved, StartRecord};
+use request_id::lot_of;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use uuid::Uuid;
-
-/// Largest answer that is collected: 6 MiB and what Lambda allows around it. Source: the text of
-/// Function.ResponseSizeTooLarge, "(6291556 bytes)".
-const COLLECTED_BYTES_MAX: usize = 6_291_556;
 
 /// What is asked.
 pub(crate) struct Ask<'a> {
@@ -254,116 +256,9 @@ impl AccountFor {
     }
 }
 
-/// All of an answer's bytes, of at most [`COLLECTED_BYTES_MAX`]. The worker collects buffered answers itself; this is
-/// for one that streams all the same.
-pub(crate) async fn collect(body: Body) -> Result<Bytes, ApiError> {
-    let mut stream = match body {
-        Body::Whole(bytes) => return Ok(bytes),
-        Body::Stream(stream) => stream,
-    };
-    let mut whole = BytesMut::new();
-    while let Some(piece) = stream.recv().await {
-        if whole.len() + piece.len() > COLLECTED_BYTES_MAX {
-            let message =
-                format!("Response payload size exceeded maximum allowed payload size ({COLLECTED_BYTES_MAX} bytes).");
-            return Err(ApiError::new("ServiceException", message));
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.freeze())
-}
-
-/// Checks that a payload is JSON, without building it. An empty one stands for `{}`.
-pub(crate) fn check_payload(payload: Bytes) -> Result<Bytes, ApiError> {
-    if payload.is_empty() {
-        return Ok(Bytes::from_static(b"{}"));
-    }
-    let refuse = |error: &dyn std::fmt::Display| {
-        let message = format!("Could not parse request body into json: {error}");
-        ApiError::new("InvalidRequestContentException", message)
-    };
-    let text = std::str::from_utf8(&payload).map_err(|error| refuse(&error))?;
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| refuse(&error))?;
-    Ok(payload)
-}
-
-/// A number from 0 to 1 that decides between the versions of a weighted alias: the first 48 bits of the request's UUID,
-/// all of them random in version 4.
-fn lot_of(request_id: &str) -> f64 {
-    let bits = Uuid::parse_str(request_id).map_or(0, |uuid| uuid.as_u128() >> 80);
-    let bits = u64::try_from(bits).unwrap_or_default();
-    #[expect(clippy::cast_precision_loss, reason = "48 bits fit into the 52 of a mantissa")]
-    let lot = bits as f64 / (1_u64 << 48) as f64;
-    lot
-}
-
-/// `Root=1-TIME-ID;Parent=ID;Sampled=0`, made from the request's own id.
-pub(crate) fn trace_id(request_id: &str, now_ms: u64) -> String {
-    let digits: String = request_id
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .chain(std::iter::repeat('0'))
-        .take(32)
-        .collect();
-    format!(
-        "Root=1-{:08x}-{};Parent={};Sampled=0",
-        now_ms / 1000,
-        &digits[..24],
-        &digits[16..]
-    )
-}
-
 fn arn_as_asked(arn: &str, qualifier: Option<&str>) -> String {
     match qualifier {
         Some(qualifier) => format!("{arn}:{qualifier}"),
         None => arn.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn payloads_are_json() {
-        let check = |payload: &'static [u8], expected: Option<&'static [u8]>| {
-            assert_eq!(
-                check_payload(Bytes::from_static(payload)).ok().as_deref(),
-                expected,
-                "{payload:?}"
-            );
-        };
-        check(b"", Some(b"{}"));
-        check(b"{\"a\": [1, null]}", Some(b"{\"a\": [1, null]}"));
-        check(b"\"text\"", Some(b"\"text\""));
-        check(b" 7 ", Some(b" 7 "));
-        for bad in [&b"{"[..], b"nul", b"{} {}", b"\xff", b"\"\xff\"", b"'a'", b"NaN", b"\0"] {
-            check(bad, None);
-        }
-    }
-
-    #[test]
-    fn deep_payloads_do_not_overflow_the_stack() {
-        let deep = Bytes::from("[".repeat(3_000_000) + &"]".repeat(3_000_000));
-        assert!(check_payload(deep).is_ok());
-    }
-
-    #[test]
-    fn lots_are_even() {
-        let below = (0..10_000)
-            .filter(|_| lot_of(&Uuid::new_v4().to_string()) < 0.1)
-            .count();
-        // Ten standard deviations (30) around the mean.
-        assert!((700..1300).contains(&below), "{below}");
-        assert!(lot_of("ffffffff-ffff-4fff-bfff-ffffffffffff") < 1.0);
-    }
-
-    #[test]
-    fn trace_ids_have_the_usual_form() {
-        let trace = trace_id("01234567-89ab-4cde-8f01-23456789abcd", 1_795_326_780_000);
-        assert_eq!(
-            trace,
-            "Root=1-6b02833c-0123456789ab4cde8f012345;Parent=8f0123456789abcd;Sampled=0"
-        );
     }
 }

@@ -29,4 +29,4 @@ mod start_records;
 mod sts;
 
 pub use crate::gateway::{Gateway, GatewayError, GatewayParts, GatewaySettings};
-pub use crate::sigv4::{Authorization, AuthorizationParseError};
+pub use crate::sigv4::{Authorization, AuthorizationParseError, signed_text};

@@ -11,7 +11,7 @@ mod pattern;
 use crate::Gateway;
 use crate::json_error::JsonError;
 use chunk::Account;
-use control::{ControlError, LogGroupName};
+use control::{ControlError, LogGroup, LogGroupName};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -51,6 +51,12 @@ impl Reader<'_> {
             account: self.account,
             name,
         }
+    }
+
+    /// The group, which is there.
+    async fn existing_group(&self, name: &str) -> Result<LogGroup, JsonError> {
+        let found = self.gateway.control.log_group(self.group(name)).await;
+        found.map_err(of_record)
     }
 
     fn group_arn(&self, name: &str) -> String {

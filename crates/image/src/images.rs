@@ -1,8 +1,10 @@
 //! One account's images in a store: listing, inspecting, comparing, checking, exporting, removing.
 
 mod find;
+mod rewrap;
 
 pub use find::FoundImage;
+pub use rewrap::{Rewrapped, WrappingKeyUse};
 
 use crate::ext4::BLOCK_BYTES;
 use crate::file_map::FileMapError;
@@ -194,9 +196,7 @@ impl Images {
     /// An image's layers, configuration and sizes.
     pub fn inspect(&self, name: &str) -> Result<InspectedImage, ImageError> {
         let loaded = self.load(name)?;
-        let data_key = self
-            .runtime
-            .block_on(self.keys.unwrap(&self.account, loaded.manifest.wrapped_key()))?;
+        let data_key = self.data_key(&loaded)?;
         let details = loaded.record.open(&data_key).map_err(|source| ImageError::Record {
             name: name.to_owned(),
             source,
@@ -294,9 +294,7 @@ impl Images {
         let Some(sealed) = self.runtime.block_on(self.store.get_trace(generation, id))? else {
             return Ok(None);
         };
-        let data_key = self
-            .runtime
-            .block_on(self.keys.unwrap(&self.account, loaded.manifest.wrapped_key()))?;
+        let data_key = self.data_key(&loaded)?;
         let trace = Trace::open(&sealed, &data_key, id).map_err(failed)?;
         let pack = self.runtime.block_on(self.store.get_start_pack(generation, id))?;
         // A pack that does not open is passed over by starts, too.
@@ -350,9 +348,7 @@ impl Images {
 
     fn unlock(&self, name: &str) -> Result<(Loaded, UnlockedManifest), ImageError> {
         let loaded = self.load(name)?;
-        let data_key = self
-            .runtime
-            .block_on(self.keys.unwrap(&self.account, loaded.manifest.wrapped_key()))?;
+        let data_key = self.data_key(&loaded)?;
         let unlocked = loaded
             .manifest
             .clone()

@@ -13,6 +13,7 @@ pub mod ext4;
 pub mod file_map;
 pub mod images;
 pub mod layer;
+pub mod live;
 pub mod placement;
 pub mod push;
 pub mod read_at;

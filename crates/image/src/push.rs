@@ -13,7 +13,7 @@ use crate::device::{Device, DeviceReadError, FlattenError, FlattenSettings, flat
 use crate::early_seal::{EarlyChunks, unpack_and_seal};
 use crate::images::Images;
 use crate::placement::PlacementSizes;
-use crate::record::{Record, RecordDetails, RecordSummary};
+use crate::record::{METADATA_CHUNKS_MAX, Record, RecordChunk, RecordDetails, RecordSummary};
 use crate::sealer::{ChunkSealer, DraftChunk};
 use crate::source::error::SourceError;
 use crate::source::plain::{self, PlainLayer, UnpackOptions};
@@ -27,12 +27,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use store::{StoreError, WriteMode, Written};
+use store::{PolicyScope, Push, Root, StoreError, WriteMode, Written};
 
 /// What metadata chunks are compressed with, whatever is chosen for data: 3.0 MiB of them
 /// became 95.5 KiB on the corpus, and every start
 /// reads all of them.
 const METADATA_COMPRESSION: Compression = Compression::Zstd;
+
+/// Attempts of a push whose root is collected while it runs. Roots live for days, so a second one is as good as sure.
+const PUSH_ATTEMPTS: usize = 3;
 
 /// How an image is pushed.
 #[derive(Clone, Debug)]
@@ -145,34 +148,48 @@ pub enum PushError {
 }
 
 impl Images {
-    /// Makes the image's file system and stores it under a name, replacing what had the name.
+    /// Makes the image's file system and stores it under a name, replacing what had the name. A push that took longer
+    /// than its root lived begins anew in the next one, where chunks have another salt.
     pub fn push(
         &self,
         image: &ImageSource,
         settings: &PushSettings,
         progress: &PushProgress,
     ) -> Result<PushReport, PushError> {
-        let mut clock = Clock::start();
-        let root = self.runtime.block_on(self.store.active_root())?;
-        let writer = self
-            .runtime
-            .block_on(async { self.store.chunk_writer(root.generation, settings.mode) });
-        // Progress is only looked at, so one that was used before keeps what it has.
-        let _ = progress.written.set(writer.progress());
-        let sealer = ChunkSealer {
-            runtime: &self.runtime,
-            writer: &writer,
-            salt: Salt::derive(&root.salt, &settings.scope),
-            compression: settings.compression,
-        };
-        let sealed = seal_image(image, settings, progress, &sealer, &mut clock);
-        let (sealed, written) = match sealed {
-            Ok(sealed) => (sealed, self.runtime.block_on(writer.finish())?),
-            // When storing failed, the writer says what it was; a sealer knows only that it was stopped.
-            Err(PushError::Store(stopped)) => {
-                return Err(self.runtime.block_on(writer.finish()).err().unwrap_or(stopped).into());
+        for _ in 1..PUSH_ATTEMPTS {
+            match self.push_once(image, settings, progress) {
+                Err(PushError::Store(StoreError::Revoked(revoked))) => {
+                    tracing::warn!(image = image.reference, "{revoked}; it begins anew");
+                }
+                result => return result,
             }
-            Err(error) => return Err(error),
+        }
+        self.push_once(image, settings, progress)
+    }
+
+    fn push_once(
+        &self,
+        image: &ImageSource,
+        settings: &PushSettings,
+        progress: &PushProgress,
+    ) -> Result<PushReport, PushError> {
+        let mut clock = Clock::start();
+        let (root, push) = match settings.mode {
+            WriteMode::Store => {
+                let push = self.runtime.block_on(self.store.begin_push())?;
+                (push.root().clone(), Some(push))
+            }
+            WriteMode::DryRun => (self.runtime.block_on(self.store.active_root())?, None),
+        };
+        let sealed = self.seal_and_store(image, (settings, &root), progress, &mut clock);
+        let (sealed, written) = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                if let Some(push) = push {
+                    self.runtime.block_on(push.give_up());
+                }
+                return Err(error);
+            }
         };
         clock.lap(|seconds| &mut seconds.seal);
         let metadata_chunks = sealed.device.metadata_chunks();
@@ -183,8 +200,9 @@ impl Images {
         };
         let mut summary = summary(image, &sealed.device, &draft, &settings.name);
         let mut manifest_bytes = 0;
-        if settings.mode == WriteMode::Store {
-            manifest_bytes = self.commit(&draft, &mut summary, &RecordDetails::of(image, &sealed.plain_bytes))?;
+        if let Some(push) = push {
+            let details = RecordDetails::of(image, &sealed.plain_bytes);
+            manifest_bytes = self.commit(push, &draft, &mut summary, &details)?;
         }
         clock.lap(|seconds| &mut seconds.commit);
         Ok(PushReport {
@@ -197,9 +215,49 @@ impl Images {
         })
     }
 
+    /// Everything but manifest and record.
+    fn seal_and_store(
+        &self,
+        image: &ImageSource,
+        (settings, root): (&PushSettings, &Root),
+        progress: &PushProgress,
+        clock: &mut Clock,
+    ) -> Result<(SealedImage, Written), PushError> {
+        let scope = self.scope(&settings.scope)?;
+        let writer = self
+            .runtime
+            .block_on(async { self.store.chunk_writer(root.generation, settings.mode) });
+        // Progress is only looked at, so one that was used before keeps what it has.
+        let _ = progress.written.set(writer.progress());
+        let sealer = ChunkSealer {
+            runtime: &self.runtime,
+            writer: &writer,
+            salt: Salt::derive(&root.salt, &scope),
+            compression: settings.compression,
+        };
+        match seal_image(image, settings, progress, &sealer, clock) {
+            Ok(sealed) => Ok((sealed, self.runtime.block_on(writer.finish())?)),
+            // When storing failed, the writer says what it was; a sealer knows only that it was stopped.
+            Err(PushError::Store(stopped)) => {
+                Err(self.runtime.block_on(writer.finish()).err().unwrap_or(stopped).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whom chunks are shared with: what the push wants, unless its account's policy is to share with nobody.
+    fn scope(&self, wanted: &SaltScope) -> Result<SaltScope, StoreError> {
+        let policy = self.runtime.block_on(self.store.account_policy(&self.account))?;
+        Ok(match policy.salt_scope {
+            PolicyScope::Shared => wanted.clone(),
+            PolicyScope::Account => SaltScope::Account(self.account.clone()),
+        })
+    }
+
     /// Writes the manifest, and then the record that makes the image exist; gives the manifest's bytes.
     fn commit(
         &self,
+        push: Push,
         draft: &ManifestDraft,
         summary: &mut RecordSummary,
         details: &RecordDetails,
@@ -208,14 +266,10 @@ impl Images {
             let data_key = self.keys.generate(&self.account).await?;
             let manifest = Manifest::seal(draft, &data_key.key, &data_key.wrapped, nonce());
             let manifest_bytes = manifest.len() as u64;
-            summary.manifest = self
-                .store
-                .put_manifest(draft.generation, manifest.into())
-                .await?
-                .to_string();
+            let id = self.store.put_manifest(draft.generation, manifest.into()).await?;
+            summary.manifest = id.to_string();
             let record = Record::seal(summary.clone(), details, &data_key.key, nonce());
-            self.store
-                .put_record(&self.account, &summary.name, record.encode().into())
+            push.commit((&self.account, &summary.name), id, record.encode().into())
                 .await?;
             Ok(manifest_bytes)
         })
@@ -394,7 +448,21 @@ fn summary(image: &ImageSource, device: &Device, draft: &ManifestDraft, name: &s
         chunks_zero: entries().filter(|entry| **entry == ChunkEntry::Zero).count() as u64,
         stored_bytes: distinct_bytes(entries()),
         files: device.files(),
+        metadata: metadata(draft),
     }
+}
+
+/// The stored chunks at the front, as many as a record lists.
+fn metadata(draft: &ManifestDraft) -> Vec<RecordChunk> {
+    let front = draft.chunks.iter().take(draft.metadata_chunks as usize);
+    let stored = front.filter_map(|(entry, _)| match entry {
+        ChunkEntry::Zero => None,
+        ChunkEntry::Data { id, stored_bytes, .. } => Some(RecordChunk {
+            id: id.to_string(),
+            stored_bytes: *stored_bytes,
+        }),
+    });
+    stored.take(METADATA_CHUNKS_MAX).collect()
 }
 
 /// Stored bytes of the distinct chunks among `entries`.

@@ -38,6 +38,23 @@ pub struct RecordSummary {
     pub stored_bytes: u64,
     /// Inodes of the file system.
     pub files: u64,
+    /// The first stored chunks of the file system's metadata, for mounts to ask for together with the manifest: hints,
+    /// at most [`METADATA_CHUNKS_MAX`] of them. Older records have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<RecordChunk>,
+}
+
+/// Longest list of a record's metadata chunks: the metadata of some 100,000 files, in 3 KiB of record.
+pub const METADATA_CHUNKS_MAX: usize = 32;
+
+/// One stored chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordChunk {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its bytes as stored.
+    pub stored_bytes: u32,
 }
 
 /// What is sealed.
@@ -120,6 +137,15 @@ impl RecordSummary {
         self.manifest
             .parse()
             .map_err(|_| RecordError::BadField { field: "manifest" })
+    }
+
+    /// The metadata's chunks that are listed, at most [`METADATA_CHUNKS_MAX`], with their stored bytes.
+    pub fn metadata_chunks(&self) -> Result<Vec<(ChunkId, u32)>, RecordError> {
+        let bad = |_| RecordError::BadField { field: "metadata" };
+        let listed = self.metadata.iter().take(METADATA_CHUNKS_MAX);
+        listed
+            .map(|chunk| Ok((chunk.id.parse().map_err(bad)?, chunk.stored_bytes)))
+            .collect()
     }
 }
 
@@ -210,6 +236,10 @@ mod tests {
             chunks_zero: 0,
             stored_bytes: 99,
             files: 7,
+            metadata: vec![RecordChunk {
+                id: "cd".repeat(32),
+                stored_bytes: 77,
+            }],
         };
         let details = RecordDetails {
             manifest_digest: None,

@@ -1,8 +1,10 @@
 //! Data keys from AWS KMS.
 //!
 //! One KMS key wraps the data keys of all accounts; the encryption context `lambent:account` binds each to its own, and
-//! shows in CloudTrail who asked. The configured key is named in every Decrypt, so that wrapped bytes which somebody
-//! made with a KMS key of their own do not open.
+//! shows in CloudTrail who asked. One of the configured keys is named in every Decrypt, so that wrapped bytes which
+//! somebody made with a KMS key of their own do not open. The first wraps; previous ones unwrap what was wrapped before
+//! the operator chose another. KMS's own rotation makes new versions inside one key, needs no re-wrapping, and is not
+//! seen here.
 
 use crate::wrapped::{self, ProviderCode};
 use crate::{ErrorKind, ForeignKey, KeyError, WrappedDataKey, WrappedError};
@@ -29,6 +31,8 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct AwsKms {
     client: Client,
     key_id: String,
+    /// Ids or ARNs of keys that unwrap only.
+    previous: Vec<String>,
     place: String,
 }
 
@@ -43,7 +47,9 @@ impl fmt::Debug for AwsKms {
 pub enum KmsFault {
     /// No connection, or no answer in time.
     Unreachable,
-    /// No credentials, wrong ones, or no permission for this key.
+    /// No credentials, wrong ones, or expired ones: KMS does not know who asks.
+    NoCredentials,
+    /// No permission for this key, or for this account with it.
     AccessDenied,
     /// No such key in this region and account.
     UnknownKey,
@@ -59,14 +65,25 @@ impl KmsFault {
     pub(crate) const fn kind(self) -> ErrorKind {
         match self {
             Self::Unreachable | Self::Unavailable => ErrorKind::Retry,
-            Self::AccessDenied | Self::UnknownKey | Self::UnusableKey | Self::Refused => ErrorKind::FixRequest,
+            Self::NoCredentials | Self::AccessDenied | Self::UnknownKey | Self::UnusableKey | Self::Refused => {
+                ErrorKind::FixRequest
+            }
+        }
+    }
+
+    /// See [`crate::KeyError::is_refusal`].
+    pub(crate) const fn is_refusal(self) -> bool {
+        match self {
+            Self::AccessDenied | Self::UnknownKey | Self::UnusableKey => true,
+            Self::Unreachable | Self::NoCredentials | Self::Unavailable | Self::Refused => false,
         }
     }
 
     const fn hint(self) -> &'static str {
         match self {
             Self::Unreachable => "AWS KMS does not answer; check the endpoint, the region and the network",
-            Self::AccessDenied => "access denied; check the AWS credentials and the key's policy",
+            Self::NoCredentials => "access denied; check the AWS credentials, and this machine's clock",
+            Self::AccessDenied => "access denied; check the key's policy, and the permissions of the AWS credentials",
             Self::UnknownKey => "there is no such key; check --kms-key and the region",
             Self::UnusableKey => "the key cannot be used; enable it, or choose a symmetric encryption key",
             Self::Unavailable => "AWS KMS is overloaded or failing; try again later",
@@ -145,8 +162,42 @@ impl AwsKms {
         Self {
             client,
             key_id: key_id.to_owned(),
+            previous: Vec::new(),
             place: place.to_owned(),
         }
+    }
+
+    /// Adds keys that unwrap what they wrapped, by id or ARN.
+    #[must_use]
+    pub fn with_previous(mut self, keys: &[String]) -> Self {
+        self.previous = keys.to_vec();
+        self
+    }
+
+    /// The previous key that a wrapped key's head names, or else the one that wraps now. The head is not authenticated;
+    /// it chooses among keys that the operator trusts, and KMS checks the rest.
+    fn key_for(&self, name: &str) -> &str {
+        let named =
+            |key: &&String| *key == name || name.strip_suffix(key.as_str()).is_some_and(|arn| arn.ends_with('/'));
+        self.previous.iter().find(named).unwrap_or(&self.key_id)
+    }
+
+    /// KMS's Encrypt: it needs `kms:Encrypt`, which pushing alone does not.
+    pub(crate) async fn wrap(&self, account: &Account, key: &DataKey) -> Result<Vec<u8>, KeyError> {
+        const ACTION: &str = "wrap a data key";
+        let answer = self
+            .client
+            .encrypt()
+            .key_id(&self.key_id)
+            .plaintext(Blob::new(key.expose()))
+            .encryption_context(CONTEXT_KEY, account.as_str())
+            .send()
+            .await
+            .map_err(|error| self.failed(ACTION, error))?;
+        let mut wrapped = wrapped::encode_head(ProviderCode::AwsKms, answer.key_id.as_deref().unwrap_or(&self.key_id));
+        let ciphertext = answer.ciphertext_blob.ok_or_else(|| self.incomplete(ACTION))?;
+        wrapped.extend(ciphertext.into_inner());
+        Ok(wrapped)
     }
 
     pub(crate) async fn generate(&self, account: &Account) -> Result<WrappedDataKey, KeyError> {
@@ -182,7 +233,7 @@ impl AwsKms {
         let answer = self
             .client
             .decrypt()
-            .key_id(&self.key_id)
+            .key_id(self.key_for(wrapped.key_name))
             .ciphertext_blob(Blob::new(wrapped.ciphertext))
             .encryption_context(CONTEXT_KEY, account.as_str())
             .send()
@@ -229,23 +280,21 @@ fn fault_of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> KmsFault {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => return KmsFault::Unreachable,
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => return KmsFault::Unreachable,
         // No credentials were found, or their source does not answer.
-        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => return KmsFault::AccessDenied,
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => return KmsFault::NoCredentials,
         _ => {}
     }
     match error.code() {
+        Some("AccessDeniedException" | "AccessDenied" | "NotAuthorized") => KmsFault::AccessDenied,
         Some(
-            "AccessDeniedException"
-            | "AccessDenied"
-            | "ExpiredTokenException"
+            "ExpiredTokenException"
             | "IncompleteSignature"
             | "InvalidClientTokenId"
             | "InvalidSignatureException"
             | "MissingAuthenticationToken"
-            | "NotAuthorized"
             | "OptInRequired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClientException",
-        ) => KmsFault::AccessDenied,
+        ) => KmsFault::NoCredentials,
         Some("NotFoundException") => KmsFault::UnknownKey,
         Some("DisabledException" | "KMSInvalidStateException" | "InvalidKeyUsageException") => KmsFault::UnusableKey,
         Some(

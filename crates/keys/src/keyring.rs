@@ -1,13 +1,14 @@
 //! Accounts' keys in a file of this machine.
 
-use crate::keyring_file::{self, Keys};
+use crate::keyring_file::{self, AccountKeys, KEYS_MAX, Keys};
 use crate::wrapped::{self, ProviderCode};
 use crate::{ForeignKey, KeyError, KeyringError, WrappedDataKey, WrappedError};
 use aws_lc_rs::{digest, rand};
 use chunk::{Account, DataKey, Envelope, KEY_BYTES, NONCE_BYTES};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What the envelope of a wrapped key is bound to, before its head and its account.
@@ -16,24 +17,28 @@ const NAME_LABEL: &[u8] = b"lambent keyring name 1";
 /// Bytes of a fingerprint: enough to tell the keys of a keyring apart, useless for anything else.
 const NAME_BYTES: usize = 8;
 
-/// A file with one random 256-bit key for each account. Cheap to clone.
+/// A file with random 256-bit keys, one or more for each account. Cheap to clone.
 ///
 /// The file is for its owner alone (mode 0600), and refused when it is not. Losing it is losing every image that was
-/// pushed with it. Keys are wiped from memory when the last clone is dropped.
+/// pushed with it. It is read again for every question: what another process rotated or
+/// revoked holds from the next question on, and no key stays in memory between two.
 #[derive(Clone)]
 pub struct Keyring {
-    inner: Arc<Inner>,
+    path: Arc<Path>,
 }
 
-struct Inner {
-    path: PathBuf,
-    /// What the file held when it was last read; it only ever gains keys.
-    keys: Mutex<Keys>,
+/// An account's keys, without the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyringAccount {
+    /// Fingerprints, the newest first.
+    pub names: Vec<String>,
+    /// Whether nothing of the account can be opened.
+    pub revoked: bool,
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Keyring({})", self.inner.path.display())
+        write!(formatter, "Keyring({})", self.path.display())
     }
 }
 
@@ -41,26 +46,25 @@ impl Keyring {
     /// Opens the keyring at `path`; without a file there, makes one that holds no key yet. Blocks on the disk.
     pub fn open_or_create(path: impl Into<PathBuf>) -> Result<Self, KeyringError> {
         let path = path.into();
-        let keys = match keyring_file::read(&path)? {
-            Some(keys) => keys,
-            None => keyring_file::update(&path, |_| ())?,
-        };
-        let keys = Mutex::new(keys);
-        Ok(Self {
-            inner: Arc::new(Inner { path, keys }),
-        })
+        if keyring_file::read(&path)?.is_none() {
+            keyring_file::update(&path, |_| Ok(()))?;
+        }
+        Ok(Self { path: path.into() })
     }
 
     pub(crate) async fn generate(&self, account: &Account) -> Result<WrappedDataKey, KeyError> {
-        let account_key = match self.known(account) {
-            Some(key) => key,
-            None => self.refresh(account, make_key).await?,
-        };
-        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-        fill(&mut *bytes);
-        let key = DataKey::from_bytes(*bytes);
-        let wrapped = wrap(&account_key, account, &key);
+        let key = random_key();
+        let wrapped = self.wrap(account, &key).await?;
         Ok(WrappedDataKey { key, wrapped })
+    }
+
+    pub(crate) async fn wrap(&self, account: &Account, key: &DataKey) -> Result<Vec<u8>, KeyError> {
+        let own = match self.look_up(account).await {
+            // The account's first use.
+            Err(KeyringError::NoKey { .. }) => self.change(account, make_first).await?,
+            own => own?,
+        };
+        Ok(wrap(own.newest(), account, key))
     }
 
     pub(crate) async fn unwrap(&self, account: &Account, bytes: &[u8]) -> Result<DataKey, KeyError> {
@@ -71,72 +75,135 @@ impl Keyring {
             ours,
         };
         if wrapped.provider != ProviderCode::LocalKeyring {
-            return Err(foreign(format!("the keyring {}", self.inner.path.display())).into());
+            return Err(foreign(format!("the keyring {}", self.path.display())).into());
         }
-        let account_key = match self.known(account) {
-            Some(key) => key,
-            // Another process may have made it.
-            None => self.refresh(account, look_up).await?,
+        let own = self.look_up(account).await?;
+        let Some(account_key) = own.keys.iter().find(|key| name_of(key) == wrapped.key_name) else {
+            return Err(foreign(format!("key {} of account {account}", name_of(own.newest()))).into());
         };
-        let name = name_of(&account_key);
-        if name != wrapped.key_name {
-            return Err(foreign(format!("key {name} of account {account}")).into());
-        }
-        let opened = Envelope::open(&account_key, &associated(wrapped.head, account), wrapped.ciphertext);
+        let opened = Envelope::open(account_key, &associated(wrapped.head, account), wrapped.ciphertext);
         let key = opened.ok().map(Zeroizing::new);
         let key = key.and_then(|key| Some(Zeroizing::new(<[u8; KEY_BYTES]>::try_from(key.as_slice()).ok()?)));
         key.map(|key| DataKey::from_bytes(*key)).ok_or_else(|| {
-            let account = account.to_string();
             WrappedError::Refused {
-                key_name: name,
-                account,
+                key_name: wrapped.key_name.to_owned(),
+                account: account.to_string(),
             }
             .into()
         })
     }
 
-    fn known(&self, account: &Account) -> Option<DataKey> {
-        self.keys().get(account).cloned()
+    /// Gives an account one more key, with which everything is wrapped from now on. Older ones go on unwrapping.
+    pub async fn rotate(&self, account: &Account) -> Result<KeyringAccount, KeyringError> {
+        let own = self.change(account, add_key).await?;
+        Ok(facts(&own))
     }
 
-    /// Reads the file again as `read` does, on a thread that may block: an account's first use, and no later one.
-    async fn refresh(
+    /// Makes an account's keys invalid, or valid again. Nothing of the account can be opened meanwhile, by anybody who
+    /// uses this file.
+    pub async fn set_revoked(&self, account: &Account, revoked: bool) -> Result<KeyringAccount, KeyringError> {
+        let change = move |path: &Path, account: &Account, keys: &mut Keys| {
+            own_keys(path, account, keys)?.revoked = revoked;
+            Ok(())
+        };
+        Ok(facts(&self.change(account, change).await?))
+    }
+
+    /// Removes an account's keys but for the newest and those with these names: what they wrapped is lost for ever.
+    pub async fn prune(&self, account: &Account, keep: BTreeSet<String>) -> Result<KeyringAccount, KeyringError> {
+        let change = move |path: &Path, account: &Account, keys: &mut Keys| {
+            let own = own_keys(path, account, keys)?;
+            let newest = own.newest().clone();
+            own.keys.retain(|key| *key == newest || keep.contains(&name_of(key)));
+            Ok(())
+        };
+        Ok(facts(&self.change(account, change).await?))
+    }
+
+    /// The account's keys, `None` when it has none yet.
+    pub async fn account(&self, account: &Account) -> Result<Option<KeyringAccount>, KeyringError> {
+        let wanted = account.clone();
+        let keys = self.blocking(keyring_file::read).await?;
+        Ok(keys.unwrap_or_default().get(&wanted).map(facts))
+    }
+
+    /// The account's valid keys.
+    async fn look_up(&self, account: &Account) -> Result<AccountKeys, KeyringError> {
+        let wanted = account.clone();
+        self.blocking(move |path| {
+            let mut keys = keyring_file::read(path)?.unwrap_or_default();
+            let own = own_keys(path, &wanted, &mut keys)?;
+            if own.revoked {
+                let path = path.to_owned();
+                return Err(KeyringError::Revoked { path, account: wanted });
+            }
+            Ok(own.clone())
+        })
+        .await
+    }
+
+    async fn change(
         &self,
         account: &Account,
-        read: fn(&Path, &Account) -> Result<Keys, KeyringError>,
-    ) -> Result<DataKey, KeyringError> {
-        let (inner, wanted) = (Arc::clone(&self.inner), account.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&inner.path, &wanted));
-        let keys = reading.await.map_err(|error| KeyringError::Io {
-            action: "read",
-            path: self.inner.path.clone(),
-            source: error.into(),
-        })??;
-        self.keys().extend(keys);
-        self.known(account).ok_or_else(|| KeyringError::NoKey {
-            path: self.inner.path.clone(),
-            account: account.clone(),
+        change: impl FnOnce(&Path, &Account, &mut Keys) -> Result<(), KeyringError> + Send + 'static,
+    ) -> Result<AccountKeys, KeyringError> {
+        let wanted = account.clone();
+        self.blocking(move |path| {
+            let mut keys = keyring_file::update(path, |keys| change(path, &wanted, keys))?;
+            own_keys(path, &wanted, &mut keys).cloned()
         })
+        .await
     }
 
-    fn keys(&self) -> MutexGuard<'_, Keys> {
-        // A map of whole keys is valid at every moment.
-        self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    /// On a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, KeyringError> + Send + 'static,
+    ) -> Result<T, KeyringError> {
+        let path = Arc::clone(&self.path);
+        let done = tokio::task::spawn_blocking(move || work(&path)).await;
+        done.unwrap_or_else(|error| {
+            Err(KeyringError::Io {
+                action: "read",
+                path: self.path.to_path_buf(),
+                source: error.into(),
+            })
+        })
     }
 }
 
-fn make_key(path: &Path, account: &Account) -> Result<Keys, KeyringError> {
-    keyring_file::update(path, |keys| {
-        keys.entry(account.clone()).or_insert_with(|| {
-            let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-            fill(&mut *bytes);
-            DataKey::from_bytes(*bytes)
-        });
+fn own_keys<'a>(path: &Path, account: &Account, keys: &'a mut Keys) -> Result<&'a mut AccountKeys, KeyringError> {
+    keys.get_mut(account).ok_or_else(|| KeyringError::NoKey {
+        path: path.to_owned(),
+        account: account.clone(),
     })
 }
 
-fn look_up(path: &Path, _: &Account) -> Result<Keys, KeyringError> {
-    keyring_file::read(path).map(Option::unwrap_or_default)
+/// Another process may have been faster.
+fn make_first(_: &Path, account: &Account, keys: &mut Keys) -> Result<(), KeyringError> {
+    keys.entry(account.clone())
+        .or_insert_with(|| AccountKeys::of(random_key()));
+    Ok(())
+}
+
+fn add_key(path: &Path, account: &Account, keys: &mut Keys) -> Result<(), KeyringError> {
+    let own = own_keys(path, account, keys)?;
+    let (path, account) = (path.to_owned(), account.clone());
+    if own.revoked {
+        return Err(KeyringError::Revoked { path, account });
+    }
+    if own.keys.len() >= KEYS_MAX {
+        return Err(KeyringError::TooManyKeys { path, account });
+    }
+    own.keys.insert(0, random_key());
+    Ok(())
+}
+
+fn facts(own: &AccountKeys) -> KeyringAccount {
+    KeyringAccount {
+        names: own.keys.iter().map(name_of).collect(),
+        revoked: own.revoked,
+    }
 }
 
 fn wrap(account_key: &DataKey, account: &Account, key: &DataKey) -> Vec<u8> {
@@ -163,6 +230,12 @@ fn name_of(key: &DataKey) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+pub(crate) fn random_key() -> DataKey {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    fill(&mut *bytes);
+    DataKey::from_bytes(*bytes)
 }
 
 fn fill(bytes: &mut [u8]) {

@@ -2,7 +2,11 @@
 //!
 //! ```json
 //! { "version": 1, "accounts": { "123456789012": "32 random bytes in base64" } }
+//! { "version": 2, "accounts": { "123456789012": { "keys": ["the newest", "older ones"], "revoked": false } } }
 //! ```
+//! Version 2 is written as soon as an account has several keys or a revoked one, and version 1 as long as none has: a
+//! build that knows version 1 alone then says that it is too old, and does not take a revoked key for a good one.
+//!
 //! Readers take no lock: the file is replaced by a rename, so they see the old one or the new one. Writers hold an
 //! flock on `PATH.lock`, read the file again under it, and add to what they read; so two processes that start at once
 //! end with one key, and neither loses the other's account. The lock is a file of its own because a rename gives the
@@ -21,12 +25,39 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-const VERSION: u32 = 1;
-/// Some 16,000 accounts; more belong in a KMS.
+const VERSION: u32 = 2;
+const VERSION_PLAIN: u32 = 1;
+/// Keys of one account. A rotation each month fills them in five years, unless old ones are pruned.
+pub(crate) const KEYS_MAX: usize = 64;
+/// Some 8,000 accounts; more belong in a KMS.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const OWNER_ONLY: Mode = Mode::from_raw_mode(0o600);
 
-pub(crate) type Keys = BTreeMap<Account, DataKey>;
+pub(crate) type Keys = BTreeMap<Account, AccountKeys>;
+
+/// The wrapping keys of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccountKeys {
+    /// The newest, which wraps, comes first; the others only unwrap. At least one.
+    pub(crate) keys: Vec<DataKey>,
+    /// Nothing of the account is wrapped or unwrapped.
+    pub(crate) revoked: bool,
+}
+
+impl AccountKeys {
+    pub(crate) fn of(key: DataKey) -> Self {
+        Self {
+            keys: vec![key],
+            revoked: false,
+        }
+    }
+
+    pub(crate) fn newest(&self) -> &DataKey {
+        self.keys
+            .first()
+            .expect("the decoder and all writers keep at least one key")
+    }
+}
 
 /// A keyring that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +114,10 @@ pub enum KeyringError {
         reason: String,
     },
     /// Written by a newer Lambent.
-    #[error("the keyring {} has version {found} (this build reads version {VERSION}): update lambent", path.display())]
+    #[error(
+        "the keyring {} has version {found} (this build reads version {VERSION} and older): update lambent",
+        path.display()
+    )]
     UnknownVersion {
         /// The file.
         path: PathBuf,
@@ -101,6 +135,29 @@ pub enum KeyringError {
         /// The account.
         account: Account,
     },
+    /// The operator revoked the account's key.
+    #[error(
+        "the key of account {account} in the keyring {} is revoked, and its images cannot be opened: \
+         `lambent account key restore` makes it valid again",
+        path.display()
+    )]
+    Revoked {
+        /// The file.
+        path: PathBuf,
+        /// The account.
+        account: Account,
+    },
+    /// One more key would be too many.
+    #[error(
+        "account {account} has {KEYS_MAX} keys in the keyring {}: run `lambent account key rewrap`, and then prune",
+        path.display()
+    )]
+    TooManyKeys {
+        /// The file.
+        path: PathBuf,
+        /// The account.
+        account: Account,
+    },
 }
 
 impl KeyringError {
@@ -112,8 +169,15 @@ impl KeyringError {
             | Self::WrongOwner { .. }
             | Self::NotAFile { .. }
             | Self::UnknownVersion { .. }
-            | Self::NoKey { .. } => ErrorKind::FixRequest,
+            | Self::NoKey { .. }
+            | Self::Revoked { .. }
+            | Self::TooManyKeys { .. } => ErrorKind::FixRequest,
         }
+    }
+
+    /// Whether the keyring was read, and has no valid key for the account. One that cannot be read says nothing.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::NoKey { .. } | Self::Revoked { .. })
     }
 }
 
@@ -124,6 +188,22 @@ struct FileV1<'a> {
     version: u32,
     #[serde(borrow)]
     accounts: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileV2<'a> {
+    version: u32,
+    #[serde(borrow)]
+    accounts: BTreeMap<&'a str, AccountV2<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountV2<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a str>,
+    revoked: bool,
 }
 
 #[derive(Deserialize)]
@@ -149,7 +229,10 @@ pub(crate) fn read(path: &Path) -> Result<Option<Keys>, KeyringError> {
 }
 
 /// Gives `change` the keys of the file (none, when there is no file), then replaces it by what `change` left.
-pub(crate) fn update(path: &Path, change: impl FnOnce(&mut Keys)) -> Result<Keys, KeyringError> {
+pub(crate) fn update(
+    path: &Path,
+    change: impl FnOnce(&mut Keys) -> Result<(), KeyringError>,
+) -> Result<Keys, KeyringError> {
     let folder = folder(path);
     let mut builder = DirBuilder::new();
     builder
@@ -161,7 +244,7 @@ pub(crate) fn update(path: &Path, change: impl FnOnce(&mut Keys)) -> Result<Keys
     let _lock = lock(path)?;
     let before = read(path)?;
     let mut keys = before.clone().unwrap_or_default();
-    change(&mut keys);
+    change(&mut keys)?;
     if before.as_ref() != Some(&keys) {
         replace(path, &encode(&keys)).map_err(failed("write", path))?;
     }
@@ -196,20 +279,38 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Keys, KeyringError> {
     }
     let json = |error: serde_json::Error| corrupt(format!("line {}, column {}", error.line(), error.column()));
     let VersionOnly { version } = serde_json::from_slice(bytes).map_err(json)?;
-    if version != VERSION {
-        return Err(KeyringError::UnknownVersion {
-            path: path.to_owned(),
-            found: version,
-        });
-    }
-    let file: FileV1<'_> = serde_json::from_slice(bytes).map_err(json)?;
+    let accounts = match version {
+        VERSION_PLAIN => {
+            let file: FileV1<'_> = serde_json::from_slice(bytes).map_err(json)?;
+            let plain = |(account, key)| {
+                (
+                    account,
+                    AccountV2 {
+                        keys: vec![key],
+                        revoked: false,
+                    },
+                )
+            };
+            file.accounts.into_iter().map(plain).collect()
+        }
+        VERSION => serde_json::from_slice::<FileV2<'_>>(bytes).map_err(json)?.accounts,
+        found => {
+            let path = path.to_owned();
+            return Err(KeyringError::UnknownVersion { path, found });
+        }
+    };
     let mut keys = Keys::new();
-    for (account, text) in file.accounts {
+    for (account, texts) in accounts {
         let account: Account = account
             .parse()
             .map_err(|_| corrupt("a name is not an account".to_owned()))?;
-        let key = decode_key(text).ok_or_else(|| corrupt(format!("the key of account {account} is not 32 bytes")))?;
-        keys.insert(account, key);
+        if texts.keys.is_empty() || texts.keys.len() > KEYS_MAX {
+            return Err(corrupt(format!("account {account} has {} keys", texts.keys.len())));
+        }
+        let decoded: Option<Vec<DataKey>> = texts.keys.into_iter().map(decode_key).collect();
+        let decoded = decoded.ok_or_else(|| corrupt(format!("the key of account {account} is not 32 bytes")))?;
+        let revoked = texts.revoked;
+        keys.insert(account, AccountKeys { keys: decoded, revoked });
     }
     Ok(keys)
 }
@@ -221,19 +322,48 @@ fn decode_key(text: &str) -> Option<DataKey> {
 }
 
 fn encode(keys: &Keys) -> Zeroizing<Vec<u8>> {
-    let texts: BTreeMap<_, _> = keys
+    let texts: BTreeMap<&Account, Vec<Zeroizing<String>>> = keys
         .iter()
-        .map(|(account, key)| (account.as_str(), Zeroizing::new(STANDARD.encode(key.expose()))))
+        .map(|(account, own)| (account, own.keys.iter().map(encode_key).collect()))
         .collect();
-    let file = FileV1 {
-        version: VERSION,
-        accounts: texts.iter().map(|(account, text)| (*account, text.as_str())).collect(),
-    };
     // Enough from the start: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(64 + 96 * keys.len()));
-    serde_json::to_writer_pretty(&mut *bytes, &file).expect("texts are always JSON, and memory takes them");
+    let keys_in_all: usize = texts.values().map(Vec::len).sum();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64 + 160 * keys.len() + 80 * keys_in_all));
+    let plain = keys.values().all(|own| !own.revoked && own.keys.len() == 1);
+    let written = if plain {
+        let accounts = texts
+            .iter()
+            .map(|(account, texts)| (account.as_str(), texts[0].as_str()));
+        serde_json::to_writer_pretty(
+            &mut *bytes,
+            &FileV1 {
+                version: VERSION_PLAIN,
+                accounts: accounts.collect(),
+            },
+        )
+    } else {
+        let accounts = texts.iter().map(|(account, texts)| {
+            let own = AccountV2 {
+                keys: texts.iter().map(|text| text.as_str()).collect(),
+                revoked: keys[*account].revoked,
+            };
+            (account.as_str(), own)
+        });
+        serde_json::to_writer_pretty(
+            &mut *bytes,
+            &FileV2 {
+                version: VERSION,
+                accounts: accounts.collect(),
+            },
+        )
+    };
+    written.expect("texts are always JSON, and memory takes them");
     bytes.push(b'\n');
     bytes
+}
+
+fn encode_key(key: &DataKey) -> Zeroizing<String> {
+    Zeroizing::new(STANDARD.encode(key.expose()))
 }
 
 fn lock(path: &Path) -> Result<File, KeyringError> {

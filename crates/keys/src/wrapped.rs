@@ -3,14 +3,15 @@
 //! ```text
 //! offset  width  what
 //!      0      1  version, 1
-//!      1      1  provider: 1 local keyring, 2 AWS KMS
+//!      1      1  provider: 1 local keyring, 2 AWS KMS, 3 Vault or OpenBao transit
 //!      2      2  N, bytes of the key's name, little-endian
-//!      4      N  name of the key that wrapped it, UTF-8: a fingerprint, or a KMS key's ARN
-//!    4+N   rest  ciphertext: an envelope of the `chunk` crate, or KMS's CiphertextBlob
+//!      4      N  name of the key that wrapped it, UTF-8: a fingerprint, a KMS key's ARN, or
+//!                [NAMESPACE/]MOUNT/KEY:vVERSION of Vault
+//!    4+N   rest  ciphertext: an envelope of the `chunk` crate, KMS's CiphertextBlob, or Vault's text
 //! ```
 //! The head says who can open the rest, so that a reader with the wrong keyring or provider learns which one it needs.
-//! For the local keyring it is authenticated with the account; in KMS the ciphertext itself names the key, and the head
-//! serves for messages only.
+//! For the local keyring it is authenticated with the account; in KMS and Vault the ciphertext itself names the key or
+//! its version, and the head only says which of the configured keys to try.
 
 use std::fmt;
 
@@ -20,11 +21,12 @@ const HEAD_BYTES: usize = 4;
 const NAME_BYTES_MAX: usize = 2048;
 
 /// Who wrapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(crate) enum ProviderCode {
     LocalKeyring = 1,
     AwsKms = 2,
+    VaultTransit = 3,
 }
 
 /// A wrapped key's parts.
@@ -47,7 +49,7 @@ pub enum WrappedError {
         found: u8,
     },
     /// Wrapped by a provider that this build does not know.
-    #[error("wrapped key of provider {found} is not known here (this build knows 1 and 2): update lambent")]
+    #[error("wrapped key of provider {found} is not known here (this build knows 1 to 3): update lambent")]
     UnknownProvider {
         /// The provider that was found.
         found: u8,
@@ -84,13 +86,58 @@ impl fmt::Display for ForeignKey {
             ProviderCode::AwsKms => write!(
                 formatter,
                 "this image was sealed with AWS KMS key {key_name}, not with {ours}; \
-                 start lambent with --kms-key {key_name}"
+                 start lambent with --kms-key {key_name}, or add it as --kms-previous-key"
+            ),
+            ProviderCode::VaultTransit => write!(
+                formatter,
+                "this image was sealed with Vault's transit key {key_name}, not with {ours}; \
+                 start lambent with --vault-key and the namespace and mount of that key"
             ),
             ProviderCode::LocalKeyring => write!(
                 formatter,
                 "this image was sealed with the local keyring's key {key_name}, not with {ours}; \
                  start lambent with the keyring that it was pushed with"
             ),
+        }
+    }
+}
+
+/// Which key wrapped: two of them are equal exactly if re-wrapping would change nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WrappingKey {
+    provider: ProviderCode,
+    name: String,
+}
+
+impl WrappingKey {
+    /// Read from wrapped bytes; nothing is opened.
+    pub fn of(wrapped: &[u8]) -> Result<Self, WrappedError> {
+        let Wrapped { provider, key_name, .. } = decode(wrapped)?;
+        Ok(Self {
+            provider,
+            name: key_name.to_owned(),
+        })
+    }
+
+    /// As its provider calls it: a fingerprint in a keyring, an ARN, or a path of Vault with a version.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for WrappingKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.provider.noun(), self.name)
+    }
+}
+
+impl ProviderCode {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::LocalKeyring => "keyring key",
+            Self::AwsKms => "AWS KMS key",
+            Self::VaultTransit => "Vault transit key",
         }
     }
 }
@@ -117,6 +164,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Wrapped<'_>, WrappedError> {
     let provider = match provider {
         1 => ProviderCode::LocalKeyring,
         2 => ProviderCode::AwsKms,
+        3 => ProviderCode::VaultTransit,
         found => return Err(WrappedError::UnknownProvider { found }),
     };
     let name_bytes = usize::from(u16::from_le_bytes([fixed[2], fixed[3]]));
@@ -161,7 +209,7 @@ mod tests {
         let cases: [(&[u8], &str); 7] = [
             (b"", "shorter than its head"),
             (b"\x02\x01\x00\x00", "version 2 is not known here"),
-            (b"\x01\x03\x00\x00", "provider 3 is not known here"),
+            (b"\x01\x04\x00\x00", "provider 4 is not known here"),
             (b"\x01\x01\xff\xff", "name is too long"),
             (b"\x01\x01\x05\x00abcd", "shorter than its key's name"),
             (b"\x01\x01\x01\x00\xff", "not UTF-8"),

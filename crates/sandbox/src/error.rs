@@ -64,6 +64,14 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// The host gives sandboxes no way to the network.
+    #[error("cannot connect sandboxes to the network: {step}")]
+    Outbound {
+        /// What was tried.
+        step: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A step of making the sandbox failed.
     #[error("cannot make sandbox {sandbox:?}: {step}")]
     Setup {

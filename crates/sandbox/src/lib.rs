@@ -19,14 +19,19 @@
 //! **Init.** Builds the rest from inside with rights over its own namespaces only, gives nearly all of them up, and
 //! then starts processes on request, reports how they end, and reaps orphans.
 //!
+//! **Network.** Loopback of its own, and, where the spec says so, a way out that leads to nothing of this machine (see
+//! `outbound`). The caller can connect to what listens inside ([`Dialer`]).
+//!
 //! Files of `/tmp` and `/dev/shm` live in memory, and that memory counts towards the sandbox's memory limit.
 //!
 //! Read first: [`Spawner`], [`SandboxSpec`], [`Sandbox`].
 
 mod cgroup;
+mod dialer;
 mod error;
 mod inside;
 mod kernel;
+mod netlink;
 mod outbound;
 mod sandbox;
 mod seccomp;
@@ -36,6 +41,7 @@ mod spec;
 mod status;
 mod wire;
 
+pub use dialer::Dialer;
 pub use error::SandboxError;
 pub use sandbox::{Process, Sandbox};
 pub use spawner::{Spawner, run_spawner};

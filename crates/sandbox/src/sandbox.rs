@@ -1,6 +1,7 @@
 //! The caller's side of one sandbox.
 
 use crate::cgroup::Group;
+use crate::dialer::Dialer;
 use crate::error::SandboxError;
 use crate::socket;
 use crate::spawner::{IdRange, KILL_WAIT, no_answer};
@@ -35,10 +36,19 @@ pub struct Sandbox {
     listener: Option<TcpListener>,
     /// A pidfd: readable when init, and so everything, has ended.
     init: OwnedFd,
+    /// Only to be asked how much lies in it. Closed after all has ended, since it keeps the files.
+    tmp: OwnedFd,
     group: Group,
     frozen: AtomicBool,
     /// Given back last, when nobody has these ids any more.
     _range: IdRange,
+}
+
+/// What init hands over when it is ready.
+pub(crate) struct Born {
+    pub(crate) listener: TcpListener,
+    pub(crate) init: OwnedFd,
+    pub(crate) tmp: OwnedFd,
 }
 
 /// One process that was started in a sandbox.
@@ -54,19 +64,13 @@ pub struct Process {
 }
 
 impl Sandbox {
-    pub(crate) fn new(
-        name: &str,
-        control: OwnedFd,
-        listener: TcpListener,
-        init: OwnedFd,
-        group: Group,
-        range: IdRange,
-    ) -> Self {
+    pub(crate) fn new(name: &str, control: OwnedFd, born: Born, group: Group, range: IdRange) -> Self {
         Self {
             name: name.to_owned(),
             control: Mutex::new(Some(control)),
-            listener: Some(listener),
-            init,
+            listener: Some(born.listener),
+            init: born.init,
+            tmp: born.tmp,
             group,
             frozen: AtomicBool::new(false),
             _range: range,
@@ -83,6 +87,14 @@ impl Sandbox {
     /// ends: they keep its network namespace alive.
     pub fn take_listener(&mut self) -> Option<TcpListener> {
         self.listener.take()
+    }
+
+    /// Opens connections to what listens inside. It keeps nothing alive, and outlives the sandbox to no use.
+    ///
+    /// # Errors
+    /// Those of duplicating a descriptor: there are too many.
+    pub fn dialer(&self) -> io::Result<Dialer> {
+        Ok(Dialer::new(self.init.try_clone()?))
     }
 
     /// Starts a process; returns when it runs its program.
@@ -170,12 +182,20 @@ impl Sandbox {
     /// What it has used so far; zeros when its groups are gone.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.group.usage()
+        Usage {
+            tmp_bytes: self.tmp_bytes(),
+            ..self.group.usage()
+        }
     }
 
     /// Kills everything inside, frozen or not; returns when no process and no control group is left.
     pub fn kill(self) {
         drop(self);
+    }
+
+    fn tmp_bytes(&self) -> u64 {
+        let tmp = rustix::fs::fstatfs(&self.tmp);
+        tmp.map_or(0, |tmp| (tmp.f_blocks - tmp.f_bfree) * tmp.f_bsize.cast_unsigned())
     }
 
     fn ask(&self, question: &ToInit) -> Result<(FromInit, Vec<OwnedFd>), SandboxError> {

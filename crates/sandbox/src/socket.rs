@@ -4,7 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Bytes of one message. Lambda's environment is 4 KiB and arguments are few; the kernel's default socket buffer
 /// (`net.core.wmem_default`, 212992) takes this in one piece.
 const MESSAGE_BYTES_MAX: usize = 160 << 10;
-/// Descriptors of one message: four mounts and 16 overlays are the most.
+/// Descriptors of one message: five mounts and 16 overlays are the most.
 const DESCRIPTORS_MAX: usize = 24;
 
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -46,7 +46,8 @@ pub(crate) fn send(socket: impl AsFd, message: &impl Serialize, descriptors: &[B
 
 /// The next message, or `None` when the other side has closed.
 pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+    // The longest is 160 KiB. Most are some hundred bytes, and a forked process pays for each page that it writes to.
+    let mut bytes = vec![0; waiting_bytes(&socket)?.min(MESSAGE_BYTES_MAX)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = retry_on_intr(|| {
@@ -70,6 +71,13 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Opti
         return Ok(None);
     }
     Ok(Some((serde_json::from_slice(&bytes[..received.bytes])?, descriptors)))
+}
+
+/// Bytes of the message that comes next, which stays where it is; 0 when the other side has closed.
+fn waiting_bytes(socket: impl AsFd) -> io::Result<usize> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    let (_, bytes) = retry_on_intr(|| recv(&socket, &mut [0_u8; 1][..], flags))?;
+    Ok(bytes)
 }
 
 /// Waits until the descriptor is readable or closed; `false` when the time is over first.

@@ -100,6 +100,8 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// The most at one time. Zero on version 2 hosts before Linux 5.19, which do not count it.
     pub memory_peak_bytes: u64,
+    /// Of the memory, what the files of `/tmp` take at this moment.
+    pub tmp_bytes: u64,
     /// Processes that were killed because the memory limit was reached.
     pub out_of_memory_kills: u64,
     /// Processor time in microseconds, user and system.

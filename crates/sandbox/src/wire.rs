@@ -5,13 +5,15 @@ use crate::cgroup::Layout;
 use crate::spec::{ProcessSpec, SandboxSpec};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::Ipv4Addr;
 
 /// Caller to spawner.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum ToSpawner {
-    /// The first message: which groups to clear in the end.
+    /// The first message: what to clear in the end, the groups and the rules of this name.
     Begin {
         groups: Layout,
+        name: String,
     },
     Create(CreateRequest),
 }
@@ -24,17 +26,24 @@ pub(crate) struct CreateRequest {
     /// First of the 65536 ids of the host that stand for ids 0..=65535 inside.
     pub(crate) ids_from: u32,
     pub(crate) unified: bool,
+    /// Its `/etc/resolv.conf`, if it has a way out.
+    pub(crate) resolver: Option<String>,
 }
 
 /// Spawner to caller, once.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SpawnerReady;
 
-/// Builder to init, with the descriptors of detached mounts: root, `/dev`, `/tmp`, `/dev/shm`, then the overlays.
+/// Builder to init, with the descriptors of detached mounts: root, `/dev`, the files of `/etc`, `/tmp`, `/dev/shm`, then
+/// the overlays.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Mounts;
+pub(crate) struct Mounts {
+    /// Of the sandbox's end of the way out.
+    pub(crate) address: Option<Ipv4Addr>,
+}
 
-/// Builder or init to caller, once; descriptors of `Ready`: the listener, a pidfd of init.
+/// Builder or init to caller, once; descriptors of `Ready`: the listener, a pidfd of init, the
+/// mount of `/tmp`.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Created {
     Ready,

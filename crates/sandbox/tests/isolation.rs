@@ -4,7 +4,7 @@
 mod fixture;
 
 use fixture::{Fixture, output, perl, process, run, sh, shell, until};
-use sandbox::{ExitStatus, SandboxError, SandboxNetwork};
+use sandbox::{ExitStatus, SandboxError};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, chown, symlink};
@@ -24,7 +24,7 @@ fn only_its_own_processes_and_files_are_seen() {
     );
     assert_eq!(
         sh(&sandbox, "ls /etc /opt /var"),
-        "/etc:\nof-the-image\n\n/opt:\n\n/var:"
+        "/etc:\nhosts\nof-the-image\n\n/opt:\n\n/var:"
     );
     assert_eq!(
         sh(&sandbox, "echo /dev/*"),
@@ -44,7 +44,7 @@ fn only_its_own_processes_and_files_are_seen() {
         "only its own"
     );
     let mounts = sh(&sandbox, "cut -d' ' -f5 /proc/self/mountinfo");
-    let expected = ["/", "/proc", "/dev", "/dev/shm", "/tmp", "/usr"];
+    let expected = ["/", "/proc", "/dev", "/dev/shm", "/tmp", "/usr", "/etc/hosts"];
     assert!(
         mounts
             .lines()
@@ -285,7 +285,7 @@ fn an_image_from_scratch_gets_its_directories() {
     let sandbox = fixture.spawner.create(&spec).unwrap();
     assert_eq!(
         sh(&sandbox, "echo /*"),
-        "/app /bin /dev /lib /lib64 /proc /tmp /usr /var"
+        "/app /bin /dev /etc /lib /lib64 /proc /tmp /usr /var"
     );
     assert_eq!(
         sh(&sandbox, "cat /app/file /var/task/deep/handler; stat -c %u /app/file"),
@@ -403,13 +403,47 @@ fn programs_that_cannot_run_are_named() {
 }
 
 #[test]
-fn outbound_works_or_is_refused_by_name() {
+fn what_listens_inside_can_be_dialled_also_while_it_is_frozen() {
     let fixture = Fixture::new();
-    let mut spec = fixture.spec();
-    spec.network = SandboxNetwork::Outbound;
-    let error = fixture.spawner.create(&spec).unwrap_err();
-    assert!(
-        matches!(&error, SandboxError::Setup { step, .. } if step.contains("outbound")),
-        "{error}"
+    let (sandbox, other) = (fixture.create(), fixture.create());
+    let (dialer, stranger) = (sandbox.dialer().unwrap(), other.dialer().unwrap());
+    let refused = dialer.connect(7000).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let listen = "use IO::Socket::INET; $| = 1;
+        my $l = IO::Socket::INET->new(Listen => 9, LocalAddr => 'sandbox.localdomain:7000') or die $@; print 1;
+        while (my $s = $l->accept) { print $s scalar <$s> }";
+    let listening = sandbox.spawn(&process(&["perl", "-e", listen])).unwrap();
+    until("it listens", || rustix::io::read(&listening.output, &mut [0u8; 1]).ok());
+    let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+    sandbox.freeze().unwrap();
+    let mut stream = dialer.connect(7000).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    sandbox.thaw().unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "hello\n");
+    assert!(stranger.connect(7000).is_err());
+    assert_eq!(fs::read_link("/proc/thread-self/ns/net").unwrap(), own);
+    sandbox.kill();
+    assert!(dialer.connect(7000).is_err());
+}
+
+#[test]
+fn an_images_own_hosts_are_covered_and_a_link_to_nowhere_stays() {
+    let fixture = Fixture::new();
+    let hosts = fixture.root.join("etc/hosts");
+    fs::write(&hosts, "10.1.2.3 sandbox.localdomain").unwrap();
+    let named = "getent hosts sandbox.localdomain inside localhost | cut -d' ' -f1 | sort -u";
+    assert!(sh(&fixture.create(), named).contains("127.0.0.1"));
+    assert!(!sh(&fixture.create(), named).contains("10.1.2.3"));
+    fs::remove_file(&hosts).unwrap();
+    symlink("/not/there", &hosts).unwrap();
+    assert_eq!(
+        sh(&fixture.create(), "cat /etc/hosts 2>/dev/null || echo nowhere"),
+        "nowhere"
     );
+    fs::remove_file(&hosts).unwrap();
+    symlink("../opt/hosts", &hosts).unwrap();
+    fs::write(fixture.root.join("opt/hosts"), "").unwrap();
+    assert!(sh(&fixture.create(), named).contains("127.0.0.1"));
 }

@@ -20,8 +20,13 @@ fn tmp_has_exactly_its_size() {
     );
     assert!(output.contains("No space left on device"), "{output}");
     assert!(output.ends_with(&format!("{}\n", 16 << 20)), "{output}");
-    let used = sandbox.usage().memory_bytes;
-    assert!(used >= 16 << 20, "/tmp counts as memory, and {used} bytes are counted");
+    let usage = sandbox.usage();
+    assert!(usage.memory_bytes >= 16 << 20, "/tmp counts as memory: {usage:?}");
+    assert_eq!(usage.tmp_bytes, 16 << 20);
+    sh(&sandbox, "rm /tmp/fill");
+    assert_eq!(sandbox.usage().tmp_bytes, 0);
+    sh(&sandbox, "head -c 1M /dev/zero > /dev/shm/file");
+    assert_eq!(sandbox.usage().tmp_bytes, 0, "/dev/shm is memory");
 }
 
 #[test]

@@ -134,6 +134,8 @@ pub(crate) struct Backend {
     pub(crate) place: Arc<str>,
     /// Whether requests cross a network.
     pub(crate) is_remote: bool,
+    /// Where files are, on a local directory.
+    pub(crate) directory: Option<Arc<Path>>,
 }
 
 impl Backend {
@@ -149,6 +151,7 @@ impl Backend {
             objects,
             place: place.into(),
             is_remote: false,
+            directory: None,
         }
     }
 
@@ -171,8 +174,12 @@ impl Backend {
             .create(path)
             .map_err(failed)?;
         let files = LocalFileSystem::new_with_prefix(path).map_err(|error| failed(error.into()))?;
-        let files = Arc::new(files.with_fsync(true));
-        Ok(Self::over(files, &path.display().to_string()))
+        // Roots that were deleted would leave hundreds of empty folders each.
+        let files = Arc::new(files.with_fsync(true).with_automatic_cleanup(true));
+        Ok(Self {
+            directory: Some(path.into()),
+            ..Self::over(files, &path.display().to_string())
+        })
     }
 
     fn open_s3(s3: &S3Location, settings: &Settings, aws: &AwsOptions) -> Result<Self, OpenError> {

@@ -1,6 +1,6 @@
 //! What an operation on a store may answer instead of a result.
 
-use crate::{CallFailed, NoActiveRoot, RecordNameError, WriterStopped};
+use crate::{CallFailed, NoActiveRoot, PushRevoked, RecordNameError, RootEventRefused, WriterStopped};
 
 /// What the reader of an error can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub enum StoreError {
     /// The store holds roots, but none to write to.
     #[error(transparent)]
     NoActiveRoot(#[from] NoActiveRoot),
+    /// The push took longer than its root lived.
+    #[error(transparent)]
+    Revoked(#[from] PushRevoked),
+    /// Something happened to a root that cannot happen to it.
+    #[error(transparent)]
+    RootEvent(RootEventRefused),
     /// An earlier chunk of this push failed.
     #[error(transparent)]
     Stopped(#[from] WriterStopped),
@@ -50,7 +56,8 @@ impl StoreError {
             Self::Missing(missing) => missing.sort.kind_when_missing(),
             Self::Corrupt(_) | Self::NoActiveRoot(_) => ErrorKind::BadData,
             Self::TooLarge(_) | Self::Name(_) => ErrorKind::FixRequest,
-            Self::Stopped(_) => ErrorKind::Retry,
+            Self::Stopped(_) | Self::Revoked(_) => ErrorKind::Retry,
+            Self::RootEvent(_) => ErrorKind::Bug,
         }
     }
 }
@@ -64,6 +71,9 @@ pub(crate) enum Sort {
     Record,
     Trace,
     StartPack,
+    WrappedKey,
+    Push,
+    Policy,
 }
 
 impl Sort {
@@ -71,7 +81,7 @@ impl Sort {
     pub(crate) const fn bytes_max(self) -> u64 {
         match self {
             // A few fields.
-            Self::Root => 4 * 1024,
+            Self::Root | Self::Push | Self::Policy => 4 * 1024,
             Self::Chunk => chunk::CHUNK_BYTES as u64,
             // Of a device of about 480 GiB; the largest image that lambent takes needs 1.4 MiB.
             Self::Manifest => 64 * 1024 * 1024,
@@ -81,6 +91,8 @@ impl Sort {
             Self::Trace => 12 * 1024 * 1024,
             // As many runs of 6 bytes, and the chunk list of 16 GiB.
             Self::StartPack => 12 * 1024 * 1024,
+            // A name of 2 KiB and a ciphertext; manifests allow as much.
+            Self::WrappedKey => 16 * 1024,
         }
     }
 
@@ -92,6 +104,9 @@ impl Sort {
             Self::Record => "image",
             Self::Trace => "trace of manifest",
             Self::StartPack => "start pack of manifest",
+            Self::WrappedKey => "wrapped key of manifest",
+            Self::Push => "push",
+            Self::Policy => "policy of account",
         }
     }
 
@@ -100,7 +115,14 @@ impl Sort {
             // Somebody typed its name.
             Self::Record => ErrorKind::FixRequest,
             // Something stored points at it.
-            Self::Root | Self::Chunk | Self::Manifest | Self::Trace | Self::StartPack => ErrorKind::BadData,
+            Self::Root
+            | Self::Chunk
+            | Self::Manifest
+            | Self::Trace
+            | Self::StartPack
+            | Self::WrappedKey
+            | Self::Push
+            | Self::Policy => ErrorKind::BadData,
         }
     }
 }

@@ -7,29 +7,39 @@
 //! It never opens what it stores: no key passes through here, and records are opaque bytes. It reads no environment
 //! variable and no flag: the caller hands in [`StoreLocation`], [`Settings`] and [`AwsOptions`].
 //!
-//! Read first: `layout` (the page of every stored key), [`Store`], [`ChunkWriter`].
+//! Read first: `layout` (the page of every stored key), [`Store`], [`ChunkWriter`]; of garbage collection, `root` (a
+//! root's life), `pushes` (the invariant), `collect`.
 
 mod backend;
 mod chunk_writer;
+mod collect;
 mod error;
 mod fault;
 mod layout;
 mod location;
+mod policy;
+mod pushes;
 mod put;
 mod record_name;
 mod retry;
 mod root;
+mod roots;
 mod settings;
 mod store;
+mod surroundings;
+mod wrapped_keys;
 
 pub use backend::{AwsOptions, OpenError};
 pub use chunk_writer::{ChunkWriter, Progress, WriteMode, WriterStopped, Written};
+pub use collect::{GcProgress, GcReport, GcSettings, LiveManifest, Popular, RootUse, Survey};
 pub use error::{ErrorKind, ObjectCorrupt, ObjectMissing, ObjectTooLarge, StoreError};
 pub use fault::{CallFailed, Fault};
 pub use location::{LocationError, S3Location, StoreLocation};
+pub use policy::{AccountPolicy, PolicyScope};
+pub use pushes::{Push, PushRevoked};
 pub use put::Put;
 pub use record_name::{RECORD_NAME_BYTES_MAX, RecordNameError};
-pub use root::{NoActiveRoot, Root, RootState};
+pub use root::{NoActiveRoot, Root, RootEvent, RootEventRefused, RootState};
 pub use settings::{Settings, SettingsError};
 pub use store::{RecordEntry, Store};
 

@@ -41,6 +41,40 @@ pub(crate) async fn create(objects: &Arc<dyn ObjectStore>, key: &Path, bytes: By
     created.map(|_| ())
 }
 
+/// Whose value a key has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decided {
+    /// Ours.
+    Ours,
+    /// Another writer's.
+    Theirs(Bytes),
+}
+
+/// Writes a value if the key has none. May be repeated: what we wrote before is ours.
+pub(crate) async fn decide(objects: &Arc<dyn ObjectStore>, key: &Path, value: Bytes) -> object_store::Result<Decided> {
+    match create(objects, key, value.clone()).await {
+        Ok(()) => return Ok(Decided::Ours),
+        Err(Error::AlreadyExists { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let found = match objects.get(key).await {
+        Ok(found) => found.bytes().await?,
+        // S3's 409: another writer is at it, and may fail. The next attempt knows more.
+        Err(Error::NotFound { .. }) => {
+            return Err(Error::Generic {
+                store: "store",
+                source: Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(if found == value {
+        Decided::Ours
+    } else {
+        Decided::Theirs(found)
+    })
+}
+
 /// Bytes of an object, `None` when it is not there.
 pub(crate) async fn size(objects: &Arc<dyn ObjectStore>, key: &Path) -> object_store::Result<Option<u64>> {
     match objects.head(key).await {

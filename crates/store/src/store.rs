@@ -3,18 +3,21 @@
 use crate::backend::Backend;
 use crate::chunk_writer::{ChunkWriter, WriteMode};
 use crate::error::Sort;
-use crate::put::{create, put_once, size};
+use crate::put::{put_once, size};
 use crate::record_name::unescape;
 use crate::retry::Retry;
+use crate::roots::KnownRoots;
+use crate::surroundings::Surroundings;
 use crate::{
-    AwsOptions, CallFailed, NoActiveRoot, ObjectCorrupt, ObjectMissing, ObjectTooLarge, OpenError, Put, Root,
-    RootState, Settings, StoreError, StoreLocation, layout,
+    AwsOptions, CallFailed, ObjectCorrupt, ObjectMissing, ObjectTooLarge, OpenError, Put, Settings, StoreError,
+    StoreLocation, layout,
 };
 use bytes::Bytes;
 use chunk::{Account, ChunkId};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A store of chunks, manifests and records. Cheap to clone; clones share connections.
@@ -23,6 +26,8 @@ pub struct Store {
     backend: Backend,
     retry: Retry,
     settings: Settings,
+    roots: Arc<KnownRoots>,
+    surroundings: Surroundings,
 }
 
 /// A line of [`Store::list_records`].
@@ -44,11 +49,21 @@ impl Store {
         Ok(Self::over(backend, settings))
     }
 
-    pub(crate) const fn over(backend: Backend, settings: Settings) -> Self {
+    pub(crate) fn over(backend: Backend, settings: Settings) -> Self {
         Self {
             backend,
             retry: Retry::new(&settings),
             settings,
+            roots: Arc::default(),
+            surroundings: Surroundings::default(),
+        }
+    }
+
+    /// The same objects, with a knowledge of roots that is its own.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            roots: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -56,44 +71,53 @@ impl Store {
         &self.settings
     }
 
+    pub(crate) const fn known_roots(&self) -> &Arc<KnownRoots> {
+        &self.roots
+    }
+
+    pub(crate) const fn retry(&self) -> &Retry {
+        &self.retry
+    }
+
+    pub(crate) const fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.backend.objects
+    }
+
+    /// Where files are, on a local directory.
+    pub(crate) const fn directory(&self) -> Option<&Arc<std::path::Path>> {
+        self.backend.directory.as_ref()
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.backend.place
+    }
+
+    /// Milliseconds after 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.surroundings.clock)()
+    }
+
+    pub(crate) fn fill_random(&self, bytes: &mut [u8]) {
+        (self.surroundings.random)(bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_surroundings(self, surroundings: Surroundings) -> Self {
+        Self { surroundings, ..self }
+    }
+
     /// Opens connections to a remote store ahead of need: opening one costs a round trip, with TLS two, which nobody who
     /// asks afterwards waits for. They stay open for as long as the client keeps idle ones. A directory needs none.
     ///
     /// Errors are left for those who have a question: they meet them, too.
     pub async fn open_connections(&self, count: usize) {
+        drop(self.recent_roots());
         if self.backend.is_remote {
             // Any answer will do, also that there is none.
-            let key = layout::root(1);
+            let key = layout::root(1, 1);
             let asks = (0..count).map(|_| self.backend.objects.head(&key));
             futures::future::join_all(asks).await;
         }
-    }
-
-    /// The root to write under: the newest active one. An empty store gets its first root here; of several that come
-    /// at once one makes it and all use it.
-    pub async fn active_root(&self) -> Result<Root, StoreError> {
-        let mut generations = self.generations().await?;
-        if generations.is_empty() {
-            generations = self.create_first_root().await?;
-        }
-        for generation in generations.iter().rev() {
-            let root = self.root(*generation).await?;
-            if root.state == RootState::Active {
-                return Ok(root);
-            }
-        }
-        Err(NoActiveRoot {
-            place: self.backend.place.to_string(),
-            roots: generations.len(),
-        }
-        .into())
-    }
-
-    /// The root that a manifest names.
-    pub async fn root(&self, generation: u32) -> Result<Root, StoreError> {
-        let name = generation.to_string();
-        let bytes = self.read(Sort::Root, &name, &layout::root(generation)).await?;
-        Root::decode(generation, &bytes).map_err(|reason| self.corrupt(Sort::Root, &name, reason).into())
     }
 
     /// Stores a sealed chunk, if it is not there.
@@ -122,7 +146,7 @@ impl Store {
 
     /// The stored bytes of a chunk, not yet checked: [`chunk::CheckedChunk::check`] is the next step.
     pub async fn get_chunk(&self, generation: u32, id: ChunkId) -> Result<Bytes, StoreError> {
-        self.read(Sort::Chunk, &id.to_string(), &layout::chunk(generation, id))
+        self.read_placed((Sort::Chunk, id), generation, |root| layout::chunk(root, id))
             .await
     }
 
@@ -143,31 +167,40 @@ impl Store {
 
     /// The manifest with this id; its bytes hash to it.
     pub async fn get_manifest(&self, generation: u32, id: ChunkId) -> Result<Bytes, StoreError> {
-        let name = id.to_string();
         let bytes = self
-            .read(Sort::Manifest, &name, &layout::manifest(generation, id))
+            .read_placed((Sort::Manifest, id), generation, |root| layout::manifest(root, id))
             .await?;
+        self.check_manifest(id, bytes)
+    }
+
+    pub(crate) fn check_manifest(&self, id: ChunkId, bytes: Bytes) -> Result<Bytes, StoreError> {
         if ChunkId::of(&bytes) == id {
             Ok(bytes)
         } else {
             let reason = format!("its {} bytes have another hash", bytes.len());
-            Err(self.corrupt(Sort::Manifest, &name, reason).into())
+            Err(self.corrupt(Sort::Manifest, &id.to_string(), reason).into())
         }
     }
 
-    /// Stores what starts of a manifest's device touch, replacing what was there.
+    /// Stores what starts of a manifest's device touch, replacing what was there; in two roots while it moves.
     pub async fn put_trace(&self, generation: u32, manifest: ChunkId, sealed: Bytes) -> Result<(), StoreError> {
-        let key = layout::trace(generation, manifest);
-        self.replace(Sort::Trace, &manifest.to_string(), &key, sealed).await
+        for root in self.homes(generation, manifest).await? {
+            let (key, name) = (layout::trace(root, manifest), manifest.to_string());
+            self.replace(Sort::Trace, &name, &key, sealed.clone()).await?;
+        }
+        Ok(())
     }
 
     /// What starts of a manifest's device touch, sealed; `None` when none was recorded.
     pub async fn get_trace(&self, generation: u32, manifest: ChunkId) -> Result<Option<Bytes>, StoreError> {
-        let key = layout::trace(generation, manifest);
-        self.read_optional(Sort::Trace, &manifest.to_string(), &key).await
+        self.read_placed_optional((Sort::Trace, manifest), generation, |root| {
+            layout::trace(root, manifest)
+        })
+        .await
     }
 
-    /// Stores the index of a manifest's start pack, replacing what was there. Its chunks are put before it.
+    /// Stores the index of a manifest's start pack, replacing what was there, in the root that has its chunks: those
+    /// are put before it.
     pub async fn put_start_pack(&self, generation: u32, manifest: ChunkId, sealed: Bytes) -> Result<(), StoreError> {
         let key = layout::start_pack(generation, manifest);
         self.replace(Sort::StartPack, &manifest.to_string(), &key, sealed).await
@@ -175,8 +208,10 @@ impl Store {
 
     /// The sealed index of a manifest's start pack; `None` when none was built.
     pub async fn get_start_pack(&self, generation: u32, manifest: ChunkId) -> Result<Option<Bytes>, StoreError> {
-        let key = layout::start_pack(generation, manifest);
-        self.read_optional(Sort::StartPack, &manifest.to_string(), &key).await
+        self.read_placed_optional((Sort::StartPack, manifest), generation, |root| {
+            layout::start_pack(root, manifest)
+        })
+        .await
     }
 
     /// Makes an image visible, or replaces it: readers see the old record or the new one.
@@ -212,54 +247,21 @@ impl Store {
     /// Of two that remove the same image at the same moment both may succeed.
     pub async fn delete_record(&self, account: &Account, name: &str) -> Result<(), StoreError> {
         let key = layout::record(account, name)?;
-        let objects = &self.backend.objects;
         // S3 deletes what is not there without complaint.
-        let found = self.retry.run(|| size(objects, &key)).await;
-        if found.map_err(|source| self.failed("look for", &key, source))?.is_none() {
+        if !self.has(&key).await? {
             return Err(self.missing(Sort::Record, name).into());
         }
-        match self.retry.run(|| objects.delete(&key)).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(self.failed("delete", &key, source).into()),
-        }
+        self.delete(&key).await
     }
 
-    /// In order; foreign files are passed over.
-    async fn generations(&self) -> Result<Vec<u32>, StoreError> {
-        let folder = layout::roots();
-        // A push's first contact: a server that takes connections and says nothing is noticed here, long before
-        // `request_timeout`, which must leave time for slow uploads.
-        let first_contact = tokio::time::timeout(self.settings.retry_budget, self.list(&folder));
-        let objects = first_contact.await.unwrap_or_else(|elapsed| {
-            let source = Error::Generic {
-                store: "store",
-                source: Box::new(std::io::Error::from(elapsed)),
-            };
-            Err(self.failed("list", &folder, source).into())
-        })?;
-        let mut generations: Vec<_> = objects
+    /// The images of all accounts, in no order.
+    pub async fn list_all_records(&self) -> Result<Vec<(Account, String)>, StoreError> {
+        let folder = layout::all_records();
+        let objects = self.list(&folder).await?;
+        Ok(objects
             .iter()
-            .filter_map(|object| layout::root_generation(&object.location))
-            .collect();
-        generations.sort_unstable();
-        Ok(generations)
-    }
-
-    async fn create_first_root(&self) -> Result<Vec<u32>, StoreError> {
-        let mut salt = [0; 32];
-        aws_lc_rs::rand::fill(&mut salt).expect("the system's random generator works, or nothing is safe");
-        let root = Root {
-            generation: 1,
-            state: RootState::Active,
-            salt,
-        };
-        let key = layout::root(root.generation);
-        let bytes = Bytes::from(root.encode());
-        let create = || create(&self.backend.objects, &key, bytes.clone());
-        match self.retry.run(create).await {
-            Ok(()) | Err(Error::AlreadyExists { .. }) => Ok(vec![root.generation]),
-            Err(source) => Err(self.failed("write", &key, source).into()),
-        }
+            .filter_map(|object| any_record(&folder, object))
+            .collect())
     }
 
     async fn put_if_absent(&self, key: &Path, bytes: Bytes) -> Result<Put, StoreError> {
@@ -268,15 +270,12 @@ impl Store {
         put.map_err(|source| self.failed("write", key, source).into())
     }
 
-    async fn replace(&self, sort: Sort, name: &str, key: &Path, bytes: Bytes) -> Result<(), StoreError> {
+    pub(crate) async fn replace(&self, sort: Sort, name: &str, key: &Path, bytes: Bytes) -> Result<(), StoreError> {
         check_size(sort, name, bytes.len())?;
-        let put = || async { self.backend.objects.put(key, bytes.clone().into()).await };
-        let put = self.retry.run(put).await;
-        put.map_err(|source| self.failed("write", key, source))?;
-        Ok(())
+        self.write(key, bytes).await
     }
 
-    async fn read_optional(&self, sort: Sort, name: &str, key: &Path) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) async fn read_optional(&self, sort: Sort, name: &str, key: &Path) -> Result<Option<Bytes>, StoreError> {
         match self.read(sort, name, key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::Missing(_)) => Ok(None),
@@ -284,8 +283,30 @@ impl Store {
         }
     }
 
+    /// Writes an object, whatever was there.
+    pub(crate) async fn write(&self, key: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        let put = || async { self.backend.objects.put(key, bytes.clone().into()).await };
+        let put = self.retry.run(put).await;
+        put.map_err(|source| self.failed("write", key, source))?;
+        Ok(())
+    }
+
+    /// Deletes an object, which may be gone already.
+    pub(crate) async fn delete(&self, key: &Path) -> Result<(), StoreError> {
+        match self.retry.run(|| self.backend.objects.delete(key)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.failed("delete", key, source).into()),
+        }
+    }
+
+    /// Whether there is such an object.
+    pub(crate) async fn has(&self, key: &Path) -> Result<bool, StoreError> {
+        let found = self.retry.run(|| size(&self.backend.objects, key)).await;
+        Ok(found.map_err(|source| self.failed("look for", key, source))?.is_some())
+    }
+
     /// Reads an object whole; its size is checked before its bytes are fetched.
-    async fn read(&self, sort: Sort, name: &str, key: &Path) -> Result<Bytes, StoreError> {
+    pub(crate) async fn read(&self, sort: Sort, name: &str, key: &Path) -> Result<Bytes, StoreError> {
         let attempt = || async {
             let answer = self.backend.objects.get(key).await?;
             if answer.meta.size > sort.bytes_max() {
@@ -304,17 +325,17 @@ impl Store {
         }
     }
 
-    async fn list(&self, folder: &Path) -> Result<Vec<ObjectMeta>, StoreError> {
+    pub(crate) async fn list(&self, folder: &Path) -> Result<Vec<ObjectMeta>, StoreError> {
         let list = || self.backend.objects.list(Some(folder)).try_collect::<Vec<_>>();
         let objects = self.retry.run(list).await;
         objects.map_err(|source| self.failed("list", folder, source).into())
     }
 
-    fn failed(&self, action: &'static str, key: &Path, source: Error) -> CallFailed {
+    pub(crate) fn failed(&self, action: &'static str, key: &Path, source: Error) -> CallFailed {
         CallFailed::new(action, key, &self.backend.place, source)
     }
 
-    fn missing(&self, sort: Sort, name: &str) -> ObjectMissing {
+    pub(crate) fn missing(&self, sort: Sort, name: &str) -> ObjectMissing {
         ObjectMissing {
             sort,
             name: name.to_owned(),
@@ -322,7 +343,7 @@ impl Store {
         }
     }
 
-    fn corrupt(&self, sort: Sort, name: &str, reason: String) -> ObjectCorrupt {
+    pub(crate) fn corrupt(&self, sort: Sort, name: &str, reason: String) -> ObjectCorrupt {
         ObjectCorrupt {
             sort,
             name: name.to_owned(),
@@ -355,4 +376,12 @@ fn record_entry(folder: &Path, object: &ObjectMeta) -> Option<RecordEntry> {
         record_bytes: object.size,
         modified: object.last_modified.into(),
     })
+}
+
+fn any_record(folder: &Path, object: &ObjectMeta) -> Option<(Account, String)> {
+    let rest = object.location.as_ref().strip_prefix(folder.as_ref())?;
+    let (account, _) = rest.trim_start_matches('/').split_once('/')?;
+    let account: Account = account.parse().ok()?;
+    let entry = record_entry(&layout::records(&account), object)?;
+    Some((account, entry.name))
 }

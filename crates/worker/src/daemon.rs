@@ -9,8 +9,9 @@
 //! spawns it again; when it ends by itself with nothing mounted, the keeper ends too.
 
 use crate::error::WorkerError;
+use crate::found::FindImage;
 use crate::handover::{DeviceState, FUSE, LOCK, SOCKET};
-use crate::images::{Images, ImagesParts, StartOver};
+use crate::images::{Images, ImagesParts, StartOver, renew_keys};
 use crate::protocol::{Answer, PROTOCOL_VERSION, Question, Request, SOCKET_NAME, receive, send};
 use crate::settings::Settings;
 use crate::starts::{FinishedStart, learn};
@@ -52,6 +53,8 @@ pub struct DaemonParts {
     pub store: Store,
     /// The store's place as text: clients that mean another one are refused.
     pub store_name: String,
+    /// Reads the record of a name.
+    pub find: FindImage,
     /// Who unwraps data keys.
     pub keys: KeyProvider,
     /// Where fetches do their waiting.
@@ -123,9 +126,11 @@ impl Daemon {
         };
         drop(guard);
         let (starts, starts_inbox) = sync_channel(STARTS_MAX);
+        let (enter, places) = sync_channel(CLIENTS_MAX);
         let images = Arc::new(Images::new(ImagesParts {
             store: parts.store,
             keys: parts.keys,
+            find: parts.find,
             shared,
             table: table.clone(),
             keeper: Arc::clone(&keeper),
@@ -135,6 +140,7 @@ impl Daemon {
         }));
         // Whoever had the daemon started is about to mount, and reads the image's record meanwhile.
         images.open_connections();
+        renew_keys(&images).map_err(|source| file_error("start a thread for the keys of", &directory, source))?;
         for state in beginning.devices {
             let name = state.address.name.clone();
             if let Err(error) = images.restore(state) {
@@ -149,7 +155,7 @@ impl Daemon {
             &images,
             &session,
             &beginning.listener,
-            starts_inbox,
+            (starts_inbox, enter),
             &pending,
             &parts.runtime,
         )?;
@@ -158,6 +164,7 @@ impl Daemon {
             store_name: parts.store_name,
             directory: directory.clone(),
             events,
+            places,
             clients: 0,
             pending,
             idle_since: Instant::now(),
@@ -189,6 +196,8 @@ struct MainLoop {
     store_name: String,
     directory: PathBuf,
     events: SyncSender<Event>,
+    /// Holds a place for each client; who accepts the next one puts another into it, and waits when it is full.
+    places: Receiver<()>,
     clients: usize,
     /// Cloned into each start that is being learnt from.
     pending: Arc<()>,
@@ -222,7 +231,10 @@ impl MainLoop {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Client(stream) => self.serve(stream),
-            Event::ClientLeft => self.clients -= 1,
+            Event::ClientLeft => {
+                self.clients -= 1;
+                let _ = self.places.try_recv();
+            }
             Event::Released(number) => self.images.released(number),
             Event::StartLearnt => {}
             Event::KeeperGone => {
@@ -233,10 +245,6 @@ impl MainLoop {
     }
 
     fn serve(&mut self, stream: UnixStream) {
-        if self.clients >= CLIENTS_MAX {
-            tracing::warn!(clients = self.clients, "too many clients: one was turned away");
-            return;
-        }
         let client = ClientThread {
             images: Arc::clone(&self.images),
             store_name: self.store_name.clone(),
@@ -251,7 +259,10 @@ impl MainLoop {
         });
         match spawned {
             Ok(_) => self.clients += 1,
-            Err(error) => tracing::warn!("no thread for a client: {error}"),
+            Err(error) => {
+                let _ = self.places.try_recv();
+                tracing::warn!("no thread for a client: {error}");
+            }
         }
     }
 }
@@ -389,7 +400,7 @@ fn spawn_waiters(
     images: &Arc<Images>,
     session: &Session,
     listener: &UnixListener,
-    starts: Receiver<StartOver>,
+    (starts, enter): (Receiver<StartOver>, SyncSender<()>),
     pending: &Arc<()>,
     runtime: &Handle,
 ) -> Result<(), WorkerError> {
@@ -416,6 +427,8 @@ fn spawn_waiters(
         "accept",
         Box::new(move || {
             for stream in listener.incoming().flatten() {
+                // The next one waits in the kernel until this one has a place.
+                let _ = enter.send(());
                 let _ = sender.send(Event::Client(stream));
             }
         }),

@@ -13,9 +13,23 @@ pub enum WorkerError {
     /// The store failed, or has no such manifest.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A name leads to no image.
+    #[error("{0}")]
+    Find(Box<dyn std::error::Error + Send + Sync>),
     /// The data key could not be unwrapped.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The key was refused while the image was mounted.
+    #[error(
+        "the key of account {account} was refused while image {name} was mounted, and its reads fail: restore the key, \
+         unmount the image everywhere on this machine, and mount it again"
+    )]
+    KeyRefused {
+        /// The image.
+        name: String,
+        /// Whose key.
+        account: String,
+    },
     /// The manifest is damaged.
     #[error("image {name}: {source}")]
     Manifest {

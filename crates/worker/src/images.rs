@@ -9,17 +9,23 @@
 //! (it was attached with autoclear), and the session hears of it. Each image has a slot with a lock of its own, held
 //! while it is attached, so that of many mounts at once one attaches and the others share.
 
+mod key_leases;
+
+pub(crate) use key_leases::renew_keys;
+
 use crate::error::WorkerError;
+use crate::found::{FetchedAhead, FindImage, FoundImage};
 use crate::handover::{DeviceState, device_name};
-use crate::protocol::{MountRequest, Mounted, Selector};
-use crate::report::{CacheStats, CacheTierStats, ImageStats, MountLine, PrefetchStats, TierStats};
+use crate::protocol::{MountRequest, Mounted, MountedImage, Selector};
+use crate::report::{CacheStats, CacheTierStats, ImageStats, MountLine, PrefetchStats, TierStats, ZoneNodeStats};
 use crate::settings::Settings;
 use api::ImageAddress;
-use block::kernel::{self, Device, DeviceNumber, DeviceTable, LoopDevice, MountOptions, loops_over};
+use block::kernel::{self, Device, DeviceNumber, DeviceTable, LoopDevice, MountEntry, MountOptions, loops_over};
 use block::{ChunkCount, ImageDevice, ImageParts, Recorder, SharedParts};
 use bytes::Bytes;
 use cache::Tier;
 use chunk::{ChunkId, Manifest, StartPack, Touch, Trace};
+use key_leases::KeyLease;
 use keys::KeyProvider;
 use std::collections::HashMap;
 use std::io;
@@ -42,6 +48,8 @@ pub(crate) struct ImagesParts {
     /// Takes starts that are over.
     pub(crate) starts: SyncSender<StartOver>,
     pub(crate) settings: Settings,
+    /// Reads the record of a name.
+    pub(crate) find: FindImage,
     /// The private mount that holds a file for each device.
     pub(crate) devices: PathBuf,
 }
@@ -87,6 +95,8 @@ struct Attached {
     file: PathBuf,
     /// `None` until a loop device has been put over the file.
     loop_path: Option<PathBuf>,
+    /// How long the key may be used.
+    lease: KeyLease,
 }
 
 impl Images {
@@ -105,13 +115,17 @@ impl Images {
             let path = request.target.clone();
             return Err(WorkerError::NotADirectory { path });
         }
-        let slot = self.slot(request.image.manifest);
+        let found = self.find(&request.image)?;
+        let slot = self.slot(found.address.manifest);
         let mut slot = lock(&slot);
         let shared = slot.is_some();
         if slot.is_none() {
-            *slot = Some(self.attach(&request.image)?);
+            *slot = Some(self.attach(found)?);
         }
         let attached = slot.as_mut().expect("it was attached above");
+        if attached.device.is_closed() {
+            return Err(key_leases::refused(&attached.state.address));
+        }
         match self.mount_attached(attached, &request.target) {
             Ok(device) => Ok(Mounted {
                 device,
@@ -205,7 +219,11 @@ impl Images {
     pub(crate) fn restore(&self, state: DeviceState) -> Result<(), WorkerError> {
         let slot = self.slot(state.address.manifest);
         // Its start was recorded by a process that is gone; half a record would spoil the trace.
-        let attached = self.prepare(Arc::new(state), Recorder::stopped())?;
+        let wrapped = Manifest::decode(&state.manifest).map(|manifest| manifest.wrapped_key().to_vec());
+        let wrapped = wrapped.map_err(|source| manifest_error(&state.address, source))?;
+        // The predecessor may have died long ago: the key is asked for at once.
+        let lease = KeyLease::due(wrapped);
+        let attached = self.prepare(Arc::new(state), Recorder::stopped(), lease)?;
         *lock(&slot) = Some(attached);
         Ok(())
     }
@@ -241,22 +259,43 @@ impl Images {
         &self.parts.store
     }
 
-    fn attach(&self, address: &ImageAddress) -> Result<Attached, WorkerError> {
+    fn find(&self, image: &MountedImage) -> Result<FoundImage, WorkerError> {
+        match image {
+            MountedImage::Found(address) => Ok(FoundImage {
+                address: address.clone(),
+                metadata: Vec::new(),
+            }),
+            MountedImage::Named { account, name } => {
+                let account = account.parse().map_err(|source| WorkerError::Find(Box::new(source)))?;
+                (self.parts.find.0)(&account, name).map_err(WorkerError::Find)
+            }
+        }
+    }
+
+    fn attach(&self, found: FoundImage) -> Result<Attached, WorkerError> {
         let (store, settings) = (&self.parts.store, &self.parts.settings);
+        let address = &found.address;
         let (generation, manifest) = (address.generation, address.manifest);
         self.open_connections();
-        // One round trip for all three.
-        let (stored, trace, pack) = self.parts.shared.runtime.block_on(async {
+        let ahead = FetchedAhead::begin(found.metadata, &self.parts.shared.cache, &self.parts.shared.runtime);
+        // One round trip for all four.
+        let (stored, rewrapped, trace, pack) = self.parts.shared.runtime.block_on(async {
             tokio::join!(
                 store.get_manifest(generation, manifest),
+                store.get_wrapped_key(manifest),
                 store.get_trace(generation, manifest),
                 store.get_start_pack(generation, manifest)
             )
         });
         let stored = stored?;
         let decoded = Manifest::decode(&stored).map_err(|source| manifest_error(address, source))?;
-        let unwrap = self.parts.keys.unwrap(&address.account, decoded.wrapped_key());
+        let (rewrapped, own) = (rewrapped?, decoded.wrapped_key());
+        let unwrap = self
+            .parts
+            .keys
+            .unwrap_newest(&address.account, rewrapped.as_deref(), own);
         let key = self.parts.shared.runtime.block_on(unwrap)?;
+        let lease = KeyLease::fresh(rewrapped.as_deref().unwrap_or(own).to_vec(), settings.key_life);
         let state = DeviceState {
             number: self.next_number.fetch_add(1, Ordering::Relaxed),
             address: address.clone(),
@@ -271,7 +310,8 @@ impl Images {
         };
         let blocks = decoded.device_bytes() / chunk::BLOCK_BYTES as u64;
         let recorder = Recorder::start(blocks, settings.recording);
-        let attached = self.prepare(Arc::new(state), recorder)?;
+        let attached = self.prepare(Arc::new(state), recorder, lease)?;
+        ahead.count_for(Arc::clone(&attached.device), &self.parts.shared.runtime);
         let trace = Trace::open(&attached.state.trace, &attached.state.key, manifest).unwrap_or_default();
         attached
             .device
@@ -294,24 +334,33 @@ impl Images {
     }
 
     /// Makes a device servable, and lets the keeper know it.
-    fn prepare(&self, state: Arc<DeviceState>, recorder: Recorder) -> Result<Attached, WorkerError> {
-        let device = ImageDevice::new(image_parts(&state, recorder)?, self.parts.shared.clone());
-        let name = device_name(state.number);
-        let kept = state.keep().and_then(|memory| {
-            use std::os::fd::AsFd;
-            self.parts.keeper.store(&name, memory.as_fd()).map_err(io::Error::other)
-        });
-        if let Err(error) = kept {
-            // It is served all the same; only a crash of this daemon would now be seen.
-            tracing::warn!(image = device.name(), "the keeper does not keep this device: {error}");
-        }
+    fn prepare(&self, state: Arc<DeviceState>, recorder: Recorder, lease: KeyLease) -> Result<Attached, WorkerError> {
+        let device = match key_leases::closed_device(&state, &self.parts.shared)? {
+            Some(closed) => closed,
+            None => ImageDevice::new(image_parts(&state, recorder)?, self.parts.shared.clone()),
+        };
+        self.keep(&state);
         self.parts.table.insert(DeviceNumber(state.number), device.clone());
         Ok(Attached {
             file: self.parts.devices.join(state.number.to_string()),
             state,
             device,
             loop_path: None,
+            lease,
         })
+    }
+
+    /// Leaves what serving a device takes with the keeper, in place of what it held before.
+    fn keep(&self, state: &DeviceState) {
+        let kept = state.keep().and_then(|memory| {
+            use std::os::fd::AsFd;
+            let name = device_name(state.number);
+            self.parts.keeper.store(&name, memory.as_fd()).map_err(io::Error::other)
+        });
+        if let Err(error) = kept {
+            // It is served all the same; only a crash of this daemon would now be seen.
+            tracing::warn!(image = %state.address.name, "the keeper does not keep this device: {error}");
+        }
     }
 
     fn mount_attached(&self, attached: &mut Attached, target: &Path) -> Result<PathBuf, WorkerError> {
@@ -320,10 +369,7 @@ impl Images {
         let path = loop_device.path().to_owned();
         attached.loop_path = Some(path.clone());
         // A client whose daemon died may ask again for what is there.
-        if self
-            .mounts_on(&path)
-            .is_ok_and(|targets| targets.iter().any(|there| there == target))
-        {
+        if loop_device.is_mounted_at(target)? {
             return Ok(path);
         }
         loop_device.mount_ext4(target, MountOptions::default())?;
@@ -337,7 +383,7 @@ impl Images {
         if let Some(path) = &attached.loop_path
             && let Ok(loop_device) = LoopDevice::open(path)
             // Between the last unmount and the word of it, the loop may be free or another's.
-            && self.loop_over(&attached.file).is_ok_and(|over| over.as_ref() == Some(path))
+            && loop_device.is_over(&attached.file).unwrap_or(false)
         {
             return Ok((loop_device, false));
         }
@@ -425,21 +471,15 @@ impl Images {
     }
 
     fn attached_with_mounts(&self) -> Result<Vec<(Attached, Vec<PathBuf>)>, WorkerError> {
-        let attached = self.attached().into_iter();
-        let with_mounts = attached.map(|attached| {
-            let mounts = match &attached.loop_path {
-                Some(path) => self.mounts_on(path)?,
-                None => Vec::new(),
-            };
-            Ok((attached, mounts))
+        let attached = self.attached();
+        // Read once for all of them: the kernel writes the whole list for each reader.
+        let all = kernel::mounts()?;
+        let with_mounts = attached.into_iter().map(|attached| {
+            let on_it = |mount: &&MountEntry| attached.loop_path.as_ref() == Some(&mount.source);
+            let mounts = all.iter().filter(on_it).map(|mount| mount.target.clone()).collect();
+            (attached, mounts)
         });
-        with_mounts.collect()
-    }
-
-    fn mounts_on(&self, loop_path: &Path) -> Result<Vec<PathBuf>, WorkerError> {
-        let mounts = kernel::mounts()?;
-        let ours = mounts.into_iter().filter(|mount| mount.source == loop_path);
-        Ok(ours.map(|mount| mount.target).collect())
+        Ok(with_mounts.collect())
     }
 
     fn select(&self, selector: &Selector) -> Result<Vec<(Attached, Vec<PathBuf>)>, WorkerError> {
@@ -519,6 +559,7 @@ fn stats(attached: &Attached, mounts: Vec<PathBuf>) -> ImageStats {
         index_bytes,
         memory: tier(report.memory),
         disk: tier(report.disk),
+        zone: tier(report.zone),
         origin: tier(report.origin),
         start_pack: tier(report.packed),
         prefetch: PrefetchStats {
@@ -531,6 +572,7 @@ fn stats(attached: &Attached, mounts: Vec<PathBuf>) -> ImageStats {
         reads: report.reads,
         read_bytes: report.read_bytes,
         failed_reads: report.failed_reads,
+        key: attached.lease.stats(attached.device.is_closed()),
         recording: attached.device.recorder().is_recording(),
         mounts,
         cache: CacheStats::default(),
@@ -541,7 +583,7 @@ fn cache_stats(report: &cache::Report) -> CacheStats {
     let held = |tier| match tier {
         Tier::Memory => report.memory.bytes,
         Tier::Disk => report.disk.map_or(0, |disk| disk.held.bytes),
-        Tier::Origin => 0,
+        Tier::Zone | Tier::Origin => 0,
     };
     let tiers = Tier::ALL.into_iter().map(|tier| {
         let found = report.tier(tier);
@@ -567,6 +609,27 @@ fn cache_stats(report: &cache::Report) -> CacheStats {
         waiting_prefetches: report.origin.waiting_prefetches,
         retries: report.origin.retries,
         writes_dropped: report.disk.map_or(0, |disk| disk.writes_dropped),
+        zone_nodes: report
+            .zone
+            .iter()
+            .flat_map(|zone| &zone.nodes)
+            .map(zone_node_stats)
+            .collect(),
+        zone_writes_dropped: report.zone.as_ref().map_or(0, |zone| zone.writes_dropped),
+    }
+}
+
+fn zone_node_stats(node: &cache::NodeReport) -> ZoneNodeStats {
+    ZoneNodeStats {
+        node: node.name.clone(),
+        state: node.state.to_owned(),
+        hits: node.hits,
+        bytes: node.hit_bytes,
+        misses: node.misses,
+        rejected: node.rejected,
+        failures: node.failures,
+        skipped: node.skipped,
+        writes: node.writes,
     }
 }
 

@@ -15,6 +15,7 @@
 mod client;
 mod daemon;
 mod error;
+mod found;
 mod functions;
 mod handover;
 mod images;
@@ -27,10 +28,13 @@ mod starts;
 pub use client::{Client, ClientError};
 pub use daemon::{Daemon, DaemonParts, Ending, devices_directory};
 pub use error::WorkerError;
+pub use found::{FindImage, FoundImage};
 pub use functions::{
     Connect, DaemonMounts, FunctionSettings, Functions, FunctionsError, FunctionsParts, ImageMounts, MountError,
     MountedTree,
 };
-pub use protocol::{MountRequest, Mounted, Selector};
-pub use report::{CacheStats, CacheTierStats, ImageStats, MountLine, PrefetchStats, TierStats};
-pub use settings::{Settings, SettingsError};
+pub use protocol::{MountRequest, Mounted, MountedImage, Selector};
+pub use report::{
+    CacheStats, CacheTierStats, ImageStats, KeyStats, MountLine, PrefetchStats, TierStats, ZoneNodeStats,
+};
+pub use settings::{KeyLife, Settings, SettingsError};

@@ -12,7 +12,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 /// Counts up when a message changes its meaning.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// Longest message: a list of some ten thousand mounts.
 pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -25,9 +25,24 @@ pub(crate) const SOCKET_NAME: &str = "socket";
 #[serde(deny_unknown_fields)]
 pub struct MountRequest {
     /// What to mount.
-    pub image: ImageAddress,
+    pub image: MountedImage,
     /// Where: an absolute path of a directory.
     pub target: PathBuf,
+}
+
+/// Which image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum MountedImage {
+    /// The one that a name stands for now. The daemon reads the name's record: its connections to the store are open.
+    Named {
+        /// Whose name.
+        account: String,
+        /// The name.
+        name: String,
+    },
+    /// This one, as somebody found it before.
+    Found(ImageAddress),
 }
 
 /// A mount that is there.

@@ -33,7 +33,7 @@ pub struct PrefetchStats {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheTierStats {
-    /// `memory`, `disk` or `origin`.
+    /// `memory`, `disk`, `zone` or `origin`.
     pub tier: String,
     /// Good chunks that it gave.
     pub hits: u64,
@@ -53,7 +53,7 @@ pub struct CacheTierStats {
     pub p99_us: u64,
     /// The longest.
     pub max_us: u64,
-    /// Bytes that it holds; 0 for the origin.
+    /// Bytes that it holds; 0 for the zone and the origin, which are not this machine's.
     pub held_bytes: u64,
 }
 
@@ -75,6 +75,46 @@ pub struct CacheStats {
     pub retries: u64,
     /// Chunks that were not written to the disk tier, because it was behind.
     pub writes_dropped: u64,
+    /// The zone's memcached servers; empty without a zone cache.
+    pub zone_nodes: Vec<ZoneNodeStats>,
+    /// Chunks that were not written to the zone tier, because it was behind.
+    pub zone_writes_dropped: u64,
+}
+
+/// One memcached server, since the daemon began or the server joined the fleet. Counts are of fragments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneNodeStats {
+    /// Its address.
+    pub node: String,
+    /// `asked`, `left alone` or `on trial`.
+    pub state: String,
+    /// Fragments that it gave.
+    pub hits: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Times that it had none.
+    pub misses: u64,
+    /// Fragments that were damaged.
+    pub rejected: u64,
+    /// Times that it failed, or did not answer in time.
+    pub failures: u64,
+    /// Questions that it was spared.
+    pub skipped: u64,
+    /// Fragments that it was given.
+    pub writes: u64,
+}
+
+/// The life of an image's unwrapped key in the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyStats {
+    /// The key's provider said no: every read that the page cache cannot answer fails.
+    pub refused: bool,
+    /// How often in a row the provider was asked again and gave no answer.
+    pub unanswered: u64,
+    /// Seconds since the provider last gave the key.
+    pub age_seconds: u64,
 }
 
 /// One image's device since it was attached.
@@ -95,6 +135,8 @@ pub struct ImageStats {
     pub memory: TierStats,
     /// From the worker's disk.
     pub disk: TierStats,
+    /// From the zone's memcached servers.
+    pub zone: TierStats,
     /// From the origin.
     pub origin: TierStats,
     /// Of all of these, chunks of the start pack.
@@ -107,6 +149,8 @@ pub struct ImageStats {
     pub read_bytes: u64,
     /// Reads that failed.
     pub failed_reads: u64,
+    /// How its key fares.
+    pub key: KeyStats,
     /// Whether the start is still being recorded.
     pub recording: bool,
     /// Directories that it is mounted on.

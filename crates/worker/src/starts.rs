@@ -82,23 +82,23 @@ fn build(store: &Store, runtime: &Handle, start: &FinishedStart<'_>, trace: &Tra
         manifest,
         ..
     } = start.address;
-    let root = runtime.block_on(store.root(*generation))?;
+    // The image may have moved since it was pushed: what is new about it belongs where it is now.
+    let root = runtime.block_on(store.home(*generation, *manifest))?;
+    let generation = root.generation;
     if root.state != RootState::Active {
-        return Err(StartError::NotActive {
-            generation: *generation,
-        });
+        return Err(StartError::NotActive { generation });
     }
     // What a start touches is nobody else's business, so a pack is never shared between accounts.
     let salt = Salt::derive(&root.salt, &SaltScope::Account(account.clone()));
     let runs: Vec<Run> = trace.runs.iter().map(|traced| traced.run).collect();
-    let writer = runtime.block_on(async { store.chunk_writer(*generation, WriteMode::Store) });
+    let writer = runtime.block_on(async { store.chunk_writer(generation, WriteMode::Store) });
     let chunks = pack_chunks(start.device, &runs, &salt, runtime, &writer);
     let written = runtime.block_on(writer.finish());
     let draft = StartPackDraft {
         chunks: ManifestDraft {
             chunks: chunks?,
             metadata_chunks: 0,
-            generation: *generation,
+            generation,
         },
         runs,
     };
@@ -108,7 +108,7 @@ fn build(store: &Store, runtime: &Handle, start: &FinishedStart<'_>, trace: &Tra
         runs: nonce(),
     };
     let index = draft.seal(start.key, start.wrapped_key, nonces, *manifest);
-    runtime.block_on(store.put_start_pack(*generation, *manifest, index.into()))?;
+    runtime.block_on(store.put_start_pack(generation, *manifest, index.into()))?;
     Ok(trace.bytes())
 }
 

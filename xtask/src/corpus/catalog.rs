@@ -25,6 +25,8 @@ pub(super) enum Recipe {
     Application,
     /// The parent and a layer of PyPI packages: a base for zips.
     Runtime,
+    /// The parent and a layer with Node.js and Lambda's client for it: a base for zips.
+    NodeRuntime,
     /// The parent and a layer with a Lambda handler and the runtime client.
     Function,
     /// The parent with gzip layers.
@@ -50,6 +52,13 @@ pub(super) struct Edit {
 const BASE_CHECK: &[&str] = &["python3", "-c", "import ssl, sqlite3, zlib; print('ready')"];
 const APPLICATION_CHECK: &[&str] = &["python3", "app.py"];
 const RUNTIME_CHECK: &[&str] = &["python3", "-c", "import awslambdaric; print('ready')"];
+const NODE_CHECK: &[&str] = &[
+    "node",
+    "--eval",
+    // The module ends the process without an address.
+    "process.env.AWS_LAMBDA_RUNTIME_API = '127.0.0.1:1'; \
+     require('/usr/local/lib/node_modules/aws-lambda-ric/dist/rapid-client.node'); console.log('ready')",
+];
 const FUNCTION_CHECK: &[&str] = &["python3", "/function/handler.py"];
 
 const FEATURES_EDIT: Edit = Edit {
@@ -84,6 +93,13 @@ pub(super) const IMAGES: &[Image] = &[
         parent: Some("base"),
         recipe: Recipe::Runtime,
         check: RUNTIME_CHECK,
+    },
+    Image {
+        name: "node-runtime",
+        recipe_version: 1,
+        parent: Some("base"),
+        recipe: Recipe::NodeRuntime,
+        check: NODE_CHECK,
     },
     function("sklearn-function", "sklearn"),
     function("onnx-function", "onnx"),

@@ -41,19 +41,20 @@ const REMOVED: &[&str] = &["etc/hostname", "etc/machine-id", "etc/resolv.conf"];
 
 /// Fills `root` with the base image's files.
 pub(super) fn build(cache: &Cache, root: &Path) -> Result<()> {
-    bootstrap(cache, root)?;
+    bootstrap(cache, root, PACKAGES)?;
     make_slim(root)?;
     python::compile(root, &["/usr/lib/python3", "/usr/lib/python3.11"])
 }
 
-fn bootstrap(cache: &Cache, root: &Path) -> Result<()> {
+/// Fills `root` with a minimal Debian and these packages, as debootstrap leaves it.
+pub(super) fn bootstrap(cache: &Cache, root: &Path, packages: &str) -> Result<()> {
     let source = mirror::configured(&[SUITE, "trixie", "stable"]);
     println!("  debootstrap {SUITE} from {}", source.uri);
     // debootstrap mounts /proc in the new root.
     let mut command = chroot::isolated(&["--mount-proc"]);
     command
         .args(["debootstrap", "--variant=minbase"])
-        .arg(format!("--include={PACKAGES}"))
+        .arg(format!("--include={packages}"))
         .arg(format!("--keyring={}", source.keyring))
         .arg(format!("--cache-dir={}", cache.debs()?.display()))
         .arg(SUITE)

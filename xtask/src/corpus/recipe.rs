@@ -17,7 +17,7 @@ use super::chroot::Inside;
 use super::layer::{self, DAY_SECONDS, Day};
 use super::layout::{Layer, Layout};
 use super::python::{self, PACKAGES_FOLDER};
-use super::{Site, debian, tree};
+use super::{Site, debian, node, tree};
 
 /// Days between the first build of an image and the builds that come after it.
 const REBUILD_DAYS: u64 = 9;
@@ -29,6 +29,7 @@ const FUNCTION_PATH: &str = "function";
 
 const BASE_BY: &str = "debootstrap --variant=minbase";
 const PACKAGES_BY: &str = "RUN pip install --requirement requirements.txt";
+const NODE_BY: &str = "COPY node /usr/local/bin/; RUN npm install --global aws-lambda-ric";
 const APPLICATION_BY: &str = "COPY app /app";
 const FUNCTION_BY: &str = "RUN pip install --target /function awslambdaric; COPY handler.py /function";
 
@@ -48,6 +49,7 @@ pub(super) fn build(site: &Site<'_>, image: &Image, work: &Path) -> Result<Layou
         Recipe::Base => stage.base(&mut layout)?,
         Recipe::Application => stage.application(&mut layout, parent?, image.name)?,
         Recipe::Runtime => stage.runtime(&mut layout, parent?, image.name)?,
+        Recipe::NodeRuntime => stage.node_runtime(&mut layout, parent?, image.name)?,
         Recipe::Function => stage.function(&mut layout, parent?, image.name)?,
         Recipe::Gzip => stage.gzip(&mut layout, parent?)?,
         Recipe::Rebuild => stage.rebuild(&mut layout, parent?)?,
@@ -56,7 +58,7 @@ pub(super) fn build(site: &Site<'_>, image: &Image, work: &Path) -> Result<Layou
     }
     let config = match image.recipe {
         Recipe::Function => function_config(),
-        Recipe::Runtime => run_config(1),
+        Recipe::Runtime | Recipe::NodeRuntime => run_config(1),
         _ => run_config(layout.layers().len()),
     };
     layout.finish(&config)?;
@@ -120,6 +122,12 @@ impl Stage<'_> {
         self.unpack_and_share(layout, base)?;
         self.install_packages(&read(&assets(name).join("requirements.txt"))?)?;
         self.pack_into(layout, PACKAGES_PATH, Day::FIRST, PACKAGES_BY)
+    }
+
+    fn node_runtime(&self, layout: &mut Layout, base: &Layout, name: &str) -> Result<()> {
+        self.unpack_and_share(layout, base)?;
+        node::install(self.site.cache, &assets(name), self.work, &self.root)?;
+        self.pack_into(layout, PACKAGES_PATH, Day::FIRST, NODE_BY)
     }
 
     fn function(&self, layout: &mut Layout, application: &Layout, name: &str) -> Result<()> {

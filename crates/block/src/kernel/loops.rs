@@ -6,7 +6,10 @@
 use super::error::{KernelError, NoFreeLoop, NotALoopDevice, call_failed};
 use super::mounts::MountOptions;
 use super::{ioctl, mounts};
-use rustix::fs::{Advice, CWD, FileType, Mode, OFlags, fadvise, fstat, major, makedev, minor, mknodat, open};
+use rustix::fs::{
+    Advice, AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, fadvise, fstat, major, makedev, minor,
+    mknodat, open, statx,
+};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use std::fs::File;
@@ -159,6 +162,25 @@ impl LoopDevice {
         flags.set(MountFlags::NOSUID, options.nosuid);
         rustix::mount::mount(&self.path, target, "ext4", flags, c"noload")
             .map_err(call_failed("mount an ext4 file system at", target))
+    }
+
+    /// Whether the device stands over `file`, one of a session's.
+    pub fn is_over(&self, file: &Path) -> io::Result<bool> {
+        let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else {
+            return Ok(false);
+        };
+        let directory = mounts::resolve_parent(directory).map_err(io::Error::other)?;
+        let below = backing_file(format!("loop{}", self.number).as_ref())?;
+        Ok(below.is_some_and(|below| below == directory.join(name)))
+    }
+
+    /// Whether the top mount at `target` is of this device. Asks the target alone: the table of all mounts grows with
+    /// every mount.
+    pub fn is_mounted_at(&self, target: &Path) -> Result<bool, KernelError> {
+        let mask = StatxFlags::BASIC_STATS;
+        let found = statx(CWD, target, AtFlags::SYMLINK_NOFOLLOW, mask).map_err(call_failed("look at", target))?;
+        let is_root = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        Ok(is_root && (found.stx_dev_major, found.stx_dev_minor) == (LOOP_MAJOR, self.number))
     }
 
     /// Takes the device from its file, at once or when nobody uses it any longer.

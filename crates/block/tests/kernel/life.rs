@@ -60,6 +60,14 @@ fn mounts_of_one_loop_device_share_a_file_system_and_the_last_unmount_releases_a
         )
         .unwrap();
     assert!(std::fs::read(first.join("file")).unwrap() == content);
+    assert!(attached.is_over(&file).unwrap());
+    assert!(!attached.is_over(&file.with_file_name("999")).unwrap());
+    assert!(attached.is_mounted_at(&first).unwrap());
+    assert!(!attached.is_mounted_at(&second).unwrap(), "a directory is no mount");
+    assert!(
+        !attached.is_mounted_at(&first.join("file")).unwrap(),
+        "a file in a mount is no mount"
+    );
     let reads = device.reads.load(Ordering::SeqCst);
     attached
         .mount_ext4(

@@ -8,14 +8,21 @@ use crate::environment::{self, Places};
 use crate::output;
 use crate::worker_settings;
 use anyhow::{Context, Result};
+use api::ImageAddress;
 use block::keeper::{self, KeeperSettings, Link};
 use block::kernel::clean_left_over;
+use cache::ChunkAddress;
+use chunk::Account;
+use image::record::Record;
 use std::env;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode, Stdio};
-use worker::{Daemon, DaemonParts, Ending, WorkerError};
+use std::sync::Arc;
+use store::Store;
+use tokio::runtime::Handle;
+use worker::{Daemon, DaemonParts, Ending, FindImage, FoundImage, WorkerError};
 
 /// A log that has grown beyond this is begun anew when a daemon starts.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -45,6 +52,22 @@ pub(crate) fn command(global: &GlobalArguments, places: &Places) -> io::Result<C
     ] {
         if let Some(value) = value {
             command.arg(flag).arg(value);
+        }
+    }
+    for key in &global.kms_previous_key {
+        command.arg("--kms-previous-key").arg(key);
+    }
+    if let Some(vault) = environment::vault_settings(global).map_err(io::Error::other)? {
+        command.args(["--vault-key", &vault.key, "--vault-address", &vault.address]);
+        command
+            .args(["--vault-mount", &vault.mount])
+            .arg("--vault-token-file")
+            .arg(&vault.token_file);
+        if let Some(namespace) = &vault.namespace {
+            command.arg("--vault-namespace").arg(namespace);
+        }
+        if let Some(file) = &vault.ca_file {
+            command.arg("--vault-ca").arg(file);
         }
     }
     command.current_dir("/").stderr(Stdio::from(log));
@@ -83,8 +106,10 @@ fn serve(global: &GlobalArguments, places: &Places) -> Result<ExitCode> {
     let is_first = kept.is_empty();
     let runtime = environment::start_runtime()?;
     let prepare = || -> Result<_> {
+        let store = environment::open_store(places)?;
         let parts = DaemonParts {
-            store: environment::open_store(places)?,
+            find: find_image(store.clone(), runtime.handle().clone()),
+            store,
             store_name: places.store.to_string(),
             keys: runtime.block_on(environment::key_provider(global, &places.data))?,
             runtime: runtime.handle().clone(),
@@ -108,6 +133,37 @@ fn serve(global: &GlobalArguments, places: &Places) -> Result<ExitCode> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Reads the record of a name, for mounts.
+fn find_image(store: Store, runtime: Handle) -> FindImage {
+    FindImage(Arc::new(move |account, name| {
+        let found = runtime
+            .block_on(store.get_record(account, name))
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| found(account, name, &bytes).with_context(|| format!("image {name}")));
+        found.map_err(|error| output::error_chain(&error).into())
+    }))
+}
+
+fn found(account: &Account, name: &str, record: &[u8]) -> Result<FoundImage> {
+    let summary = Record::decode(name, record)?.summary;
+    let generation = summary.generation;
+    let metadata = summary.metadata_chunks()?.into_iter();
+    let metadata = metadata.map(|(id, stored_bytes)| ChunkAddress {
+        generation,
+        id,
+        stored_bytes,
+    });
+    Ok(FoundImage {
+        metadata: metadata.collect(),
+        address: ImageAddress {
+            name: name.to_owned(),
+            account: account.clone(),
+            generation,
+            manifest: summary.manifest_id()?,
+        },
+    })
 }
 
 /// One line to whoever started the daemon, who may be gone.

@@ -1,5 +1,6 @@
 //! One function for each command: call a library, print what came back.
 
+mod account_key;
 mod daemon;
 mod deploy;
 mod functions;
@@ -9,11 +10,13 @@ mod mount;
 mod push;
 mod runtimes;
 mod starts;
+mod store;
+mod store_tables;
 mod stored;
 mod trace;
 mod up;
 
-use crate::arguments::{Arguments, Command, FunctionCommand, GlobalArguments, ImageCommand};
+use crate::arguments::{AccountCommand, Arguments, Command, FunctionCommand, GlobalArguments, ImageCommand};
 use crate::environment::{self, Parts};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -24,8 +27,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let command = match &arguments.command {
         Command::Image(command) => command,
         Command::Daemon(daemon) => return daemon::run(global, daemon),
+        Command::Account(AccountCommand::Key(command)) => return account_key::run(global, *command),
         Command::Sandboxes => return Ok(sandbox::run_spawner()),
         Command::Invoke(invoke) => return functions::invoke(global, invoke),
+        Command::Store(command) => return store::run(global, command),
         command => return run_for_functions(global, command).map(|()| ExitCode::SUCCESS),
     };
     match command {
@@ -50,7 +55,12 @@ fn run_for_functions(global: &GlobalArguments, command: &Command) -> Result<()> 
         Command::Ls => functions::list(global),
         Command::Rm(function) => functions::remove(global, function),
         Command::Function(FunctionCommand::Starts { name, last }) => starts::run(global, name, *last),
-        Command::Image(_) | Command::Daemon(_) | Command::Sandboxes | Command::Invoke(_) => {
+        Command::Account(_)
+        | Command::Image(_)
+        | Command::Store(_)
+        | Command::Daemon(_)
+        | Command::Sandboxes
+        | Command::Invoke(_) => {
             unreachable!("these were run by the caller")
         }
     }

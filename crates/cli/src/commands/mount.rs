@@ -5,12 +5,10 @@ use crate::commands::daemon;
 use crate::environment::{self, Places};
 use crate::output::{self, bytes, percent};
 use anyhow::{Context, Result, bail};
-use api::ImageAddress;
-use image::record::Record;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use worker::{Client, ClientError, ImageStats, MountRequest, Mounted, Selector, TierStats};
+use worker::{Client, ClientError, ImageStats, KeyStats, MountRequest, Mounted, MountedImage, Selector, TierStats};
 
 /// How often a question is put to a successor, when daemons die while they are asked.
 const ASKS_MAX: usize = 3;
@@ -19,17 +17,13 @@ pub(crate) fn mount(global: &GlobalArguments, arguments: &MountArguments) -> Res
     let places = environment::places(global)?;
     let target = std::fs::canonicalize(&arguments.directory)
         .with_context(|| format!("cannot mount on {}: create it first", arguments.directory.display()))?;
-    // A daemon that has to be started comes up while the record is on its way.
-    let (image, client) = std::thread::scope(|scope| {
-        let image = scope.spawn(|| find(global, &places, &arguments.name));
-        let client = connect_or_start(global, &places);
-        (
-            image.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            client,
-        )
-    });
-    let request = MountRequest { image: image?, target };
-    let mounted = ask_for_mount(global, &places, client?, &request)?;
+    let image = MountedImage::Named {
+        account: global.account.to_string(),
+        name: arguments.name.clone(),
+    };
+    let request = MountRequest { image, target };
+    let client = connect_or_start(global, &places)?;
+    let mounted = ask_for_mount(global, &places, client, &request)?;
     if global.json {
         return output::print_json(&json!({
             "name": arguments.name,
@@ -110,6 +104,17 @@ pub(crate) fn stats(global: &GlobalArguments, arguments: &MountedArgument) -> Re
     Ok(())
 }
 
+fn key(key: KeyStats) -> String {
+    let age = format!("given {} s ago", key.age_seconds);
+    match key {
+        KeyStats { refused: true, .. } => {
+            "refused: reads fail until the image is unmounted and mounted again".to_owned()
+        }
+        KeyStats { unanswered: 0, .. } => age,
+        KeyStats { unanswered, .. } => format!("{age}; its provider was asked {unanswered} times since, and is away"),
+    }
+}
+
 fn print_stats(stats: &ImageStats) {
     let tier = |tier: TierStats| format!("{} chunks, {}", tier.chunks, bytes(tier.bytes));
     let prefetch = stats.prefetch;
@@ -129,6 +134,7 @@ fn print_stats(stats: &ImageStats) {
             ),
             ("from memory", tier(stats.memory)),
             ("from disk", tier(stats.disk)),
+            ("from the zone", tier(stats.zone)),
             ("from the origin", tier(stats.origin)),
             ("of the start pack", tier(stats.start_pack)),
             (
@@ -147,6 +153,7 @@ fn print_stats(stats: &ImageStats) {
                 format!("{} in {} reads", bytes(stats.read_bytes), stats.reads)
             ),
             ("reads that failed", stats.failed_reads.to_string()),
+            ("key", key(stats.key)),
             (
                 "start",
                 if stats.recording { "being recorded" } else { "over" }.to_owned()
@@ -179,6 +186,47 @@ fn print_stats(stats: &ImageStats) {
         "holds",
     ];
     println!("\n{}", output::table(header, rows));
+    print_zone_nodes(stats);
+}
+
+fn print_zone_nodes(stats: &ImageStats) {
+    let rows = stats.cache.zone_nodes.iter().map(|node| {
+        let counts = [
+            node.hits,
+            node.misses,
+            node.rejected,
+            node.failures,
+            node.skipped,
+            node.writes,
+        ];
+        let [hits, misses, rejected, failures, skipped, writes] = counts.map(|count| count.to_string());
+        let (name, state) = (node.node.clone(), node.state.clone());
+        [
+            name,
+            state,
+            hits,
+            bytes(node.bytes),
+            misses,
+            rejected,
+            failures,
+            skipped,
+            writes,
+        ]
+    });
+    let header = [
+        "the zone's servers",
+        "",
+        "hits",
+        "",
+        "misses",
+        "rejected",
+        "failures",
+        "spared",
+        "writes",
+    ];
+    if !stats.cache.zone_nodes.is_empty() {
+        println!("\n{}", output::table(header, rows));
+    }
 }
 
 /// Asks again when the daemon dies meanwhile: mounting what is mounted changes nothing.
@@ -216,23 +264,6 @@ fn connect(global: &GlobalArguments) -> Result<Client> {
         Some(client) => Ok(client),
         None => bail!("nothing is mounted: no daemon serves {}", places.worker().display()),
     }
-}
-
-/// Reads the image's record, and no more.
-fn find(global: &GlobalArguments, places: &Places, name: &str) -> Result<ImageAddress> {
-    let store = environment::open_store(places)?;
-    // One request: it waits on this thread.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bytes = runtime.block_on(store.get_record(&global.account, name))?;
-    let summary = Record::decode(name, &bytes)
-        .with_context(|| format!("image {name}"))?
-        .summary;
-    Ok(ImageAddress {
-        name: name.to_owned(),
-        account: global.account.clone(),
-        generation: summary.generation,
-        manifest: summary.manifest_id().with_context(|| format!("image {name}"))?,
-    })
 }
 
 /// A text with a slash, or the name of a directory that is there, means a directory; all else is an image's name.

@@ -8,7 +8,7 @@
 
 use crate::arguments::{GlobalArguments, UpArguments};
 use crate::client_files::{self, ClientFiles, PROFILE};
-use crate::commands::daemon;
+use crate::commands::{daemon, store as store_commands};
 use crate::environment::{self, EndpointFacts, Places};
 use anyhow::{Context, Result, bail};
 use api::{LogBatch, Worker};
@@ -16,9 +16,11 @@ use control::Control;
 use gateway::{Gateway, GatewayParts, GatewaySettings};
 use sandbox::SpawnerSettings;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::{GcProgress, GcSettings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
@@ -34,10 +36,20 @@ const LOG_BATCHES_AT_ONCE: usize = 128;
 /// How often log lines beyond their retention are removed. Retention counts in days.
 const LOG_TRIM_PAUSE: Duration = Duration::from_secs(3600);
 
+/// How often blobs that nothing names are looked for. They stay for a day, so an hour is soon enough.
+const RECLAIM_PAUSE: Duration = Duration::from_secs(3600);
+
 /// Most of the machine's memory that environments may be promised, in percent: the rest is the page cache, this process
 /// and the daemon. Limits are promises: the environments of a small Rust function use some hundredth of theirs, and a
 /// thousand of them, at 128 MB each, are to fit on a machine of 8 GiB. Each is held to its own limit by its group.
 const MEMORY_SHARE_PERCENT: u64 = 1600;
+
+/// Chunks that a collection copies in a second while functions run: a tenth of what a local disk was measured to do
+/// (bench/results/gc.md), and 128 MB/s at most of a bucket's own copying.
+const GC_RATE: NonZeroU32 = NonZeroU32::new(250).expect("it is not 0");
+
+/// The first collection comes this long after the start, also where it is wanted once in days: machines restart.
+const GC_FIRST: Duration = Duration::from_secs(3600);
 
 /// How long environments may take to end: extensions have 2 s of it by Lambda's rule.
 const ENVIRONMENTS_END: Duration = Duration::from_secs(5);
@@ -105,7 +117,8 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     };
     let keys = environment::key_provider(global, &places.data).await?;
     let packages = environment::packages(places, keys, &tokio::runtime::Handle::current(), (&region, facts))?;
-    let control = environment::control(&region, places, packages).await?;
+    let network = arguments.network.into();
+    let control = environment::control(&region, places, packages, network).await?;
     let is_first = ensure_key(global, &control, places, (&region, listen)).await?;
     control.resume_preparations().await?;
     control.release_events().await?;
@@ -113,8 +126,13 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     let (logs, inbox) = mpsc::channel(LOG_BATCHES_MAX);
     let functions = Functions::start(functions_parts(global, arguments, places, logs)?).await;
     let functions = Arc::new(functions.context("cannot start the worker's functions")?);
+    let collector = tokio::spawn(collect_garbage(
+        environment::open_store(places)?,
+        arguments.gc_every.time,
+    ));
     let writer = tokio::spawn(write_logs(control.clone(), inbox));
     let watcher = tokio::spawn(retire_replaced(control.clone(), functions.clone()));
+    let reclaimer = tokio::spawn(reclaim_blobs(control.clone()));
     let worker: Arc<dyn Worker> = functions.clone();
     let gateway = Gateway::new(GatewayParts {
         control: control.clone(),
@@ -134,8 +152,10 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     };
     let served = gateway.serve(listener, ended).await;
     watcher.abort();
-    // It ends by being aborted.
-    let _ = watcher.await;
+    collector.abort();
+    reclaimer.abort();
+    // They end by being aborted; what a collection had not done is done by the next one.
+    let _ = tokio::join!(watcher, collector, reclaimer);
     functions.shutdown(ENVIRONMENTS_END).await;
     // The gateway holds the functions, too. Its senders are gone with the environments, so it ends when it has written all.
     drop((gateway, functions));
@@ -248,6 +268,41 @@ async fn write_logs(control: Control, mut inbox: mpsc::Receiver<LogBatch>) {
                     tracing::warn!("old lines of functions' logs stay for now: {error}");
                 }
             }
+        }
+    }
+}
+
+/// Collects garbage now and then, at a rate that leaves the store to functions.
+async fn collect_garbage(store: store::Store, every: Duration) {
+    if every.is_zero() {
+        return;
+    }
+    let settings = GcSettings {
+        rate_per_second: Some(GC_RATE),
+        ..GcSettings::default()
+    };
+    let mut due = tokio::time::interval_at((Instant::now() + every.min(GC_FIRST)).into(), every);
+    loop {
+        due.tick().await;
+        match store_commands::collect(&store, &settings, &GcProgress::default()).await {
+            Ok(report) if report.alarms.is_empty() && report.faults.is_empty() => {
+                tracing::info!(changes = ?report.changes, deleted_bytes = report.bytes_deleted, "garbage was collected");
+            }
+            Ok(report) => {
+                tracing::error!(alarms = ?report.alarms, faults = ?report.faults, "somebody should look at the store");
+            }
+            Err(error) => tracing::error!("garbage was not collected, which is tried again in {every:?}: {error}"),
+        }
+    }
+}
+
+/// Frees what deleted functions and images have left, at the start and then now and then.
+async fn reclaim_blobs(control: Control) {
+    let mut pause = tokio::time::interval(RECLAIM_PAUSE);
+    loop {
+        pause.tick().await;
+        if let Err(error) = control.reclaim_blobs().await {
+            tracing::warn!("blobs that nothing names stay for now: {error}");
         }
     }
 }

@@ -94,8 +94,9 @@ fn install_python(staging: &Path, runtime: &str) -> Result<()> {
 fn install_node(staging: &Path) -> Result<()> {
     let locked = staging.join("package-lock.json").exists();
     let mut npm = Command::new("npm");
+    // Not --silent: what is wrong is said on standard error, and passed on.
     npm.arg(if locked { "ci" } else { "install" })
-        .args(["--omit=dev", "--no-audit", "--no-fund", "--silent"])
+        .args(["--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"])
         .current_dir(staging);
     run(npm, "npm", "install Node.js with npm on this machine")
 }
@@ -109,4 +110,19 @@ fn run(mut command: Command, name: &str, hint: &str) -> Result<()> {
         bail!("{name} cannot install the dependencies: {}", said.trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_npm_says_is_passed_on() {
+        let (project, staging) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(project.path().join("package.json"), "{\"dependencies\": ").unwrap();
+        let error = stage(project.path(), staging.path(), Language::Node, "nodejs20.x").unwrap_err();
+        let said = error.to_string();
+        assert!(said.starts_with("npm cannot install the dependencies: "), "{said}");
+        assert!(said.contains("Invalid package.json"), "{said}");
+    }
 }

@@ -4,10 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, and its helpers too")]
 
+mod account_keys;
 mod bad_input;
 mod damage;
 mod early_sealing;
 mod faults;
+mod garbage;
 mod judges;
 mod lambent;
 mod layout;
@@ -15,6 +17,7 @@ mod mounts;
 mod nasty_layers;
 mod output;
 mod real_images;
+mod secrets;
 mod servers;
 mod stores;
 #[path = "../../../image/tests/support/tree_facts.rs"]

@@ -8,6 +8,7 @@ use crate::stores::with_credentials;
 use crate::tree_facts;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,12 +17,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A data directory whose daemon ends soon after its last mount, and whose mounts end with the test.
-struct Worker {
-    lambent: Lambent,
+pub(crate) struct Worker {
+    pub(crate) lambent: Lambent,
 }
 
 impl Worker {
-    fn new(settings: &str) -> Self {
+    pub(crate) fn new(settings: &str) -> Self {
         let lambent = Lambent::new();
         fs::create_dir_all(lambent.path("data")).unwrap();
         fs::write(
@@ -45,27 +46,27 @@ impl Worker {
         other
     }
 
-    fn mount(&self, name: &str, directory: &str) -> PathBuf {
+    pub(crate) fn mount(&self, name: &str, directory: &str) -> PathBuf {
         let target = self.lambent.path(directory);
         fs::create_dir_all(&target).unwrap();
         self.lambent.ok(&["mount", name, target.to_str().unwrap()]);
         target
     }
 
-    fn umount(&self, target: &Path) {
+    pub(crate) fn umount(&self, target: &Path) {
         self.lambent.ok(&["umount", target.to_str().unwrap()]);
     }
 
-    fn stats(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn stats(&self, name: &str) -> serde_json::Value {
         self.lambent.json(&["stats", name])
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.lambent.path("data/worker/log")).unwrap_or_default()
     }
 
     /// The daemon's processes: the keeper, and its child with `--child`.
-    fn processes(&self) -> Vec<(u32, bool)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, bool)> {
         let data = self.lambent.path("data").display().to_string();
         let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
             let id: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -77,7 +78,7 @@ impl Worker {
         processes.collect()
     }
 
-    fn kill_child(&self) {
+    pub(crate) fn kill_child(&self) {
         let (id, _) = *self.processes().iter().find(|(_, is_child)| *is_child).unwrap();
         kill(id);
     }
@@ -127,7 +128,7 @@ fn kill(id: u32) {
 }
 
 /// Waits for something that happens in the background. Looking again is all that can be done: no message tells.
-fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !happened() {
         assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
@@ -137,7 +138,7 @@ fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 /// 60 MiB that compress to half, in one large file and 600 small ones.
-fn sizable(worker: &Worker, name: &str) {
+pub(crate) fn sizable(worker: &Worker, name: &str) {
     let script = "mkdir -p d/small; head -c 48M /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null > d/large; \
                   for n in $(seq 600); do head -c 20000 /dev/zero | tr '\\0' \"$((n % 10))\" > d/small/$n; echo $n >> d/small/$n; done; \
                   tar --sort=name --mtime=@0 -cf layer.tar d";
@@ -145,7 +146,7 @@ fn sizable(worker: &Worker, name: &str) {
     worker.lambent.push(&layout.source(), name);
 }
 
-fn drop_page_cache() {
+pub(crate) fn drop_page_cache() {
     fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
 }
 
@@ -233,6 +234,11 @@ fn a_start_is_recorded_and_leads_the_next_one() {
     start(&worker);
     let first = worker.stats("app");
     assert_eq!(first["recording"], true);
+    let metadata = worker.lambent.json(&["inspect", "app"])["metadata_chunks"]
+        .as_u64()
+        .unwrap();
+    let ahead = |stats: &serde_json::Value| stats["prefetch"]["chunks"].as_u64().unwrap();
+    assert!(ahead(&first) > metadata, "nothing around what it touched: {first}");
     worker.lambent.ok(&["ready", "app"]);
     assert_eq!(worker.stats("app")["recording"], false);
     let starts = worker.lambent.store().join("starts");
@@ -260,6 +266,9 @@ fn a_start_is_recorded_and_leads_the_next_one() {
     start(&other);
     let led = other.stats("app");
     assert!(led["start_pack"]["chunks"].as_u64().unwrap() > 0, "{led}");
+    // Metadata that was asked for with the manifest is counted, too.
+    let near = |stats: &serde_json::Value| stats["origin"]["chunks"].as_u64().unwrap();
+    eventually("the metadata", || near(&other.stats("app")) > metadata);
     let fetched = |stats: &serde_json::Value| stats["fetched_bytes"].as_u64().unwrap();
     assert!(fetched(&led) * 2 < fetched(&first), "{led} after {first}");
     // Without pack and trace it is the first start again.
@@ -481,4 +490,20 @@ fn a_lost_manifest_or_a_wrong_store_is_refused_by_name() {
         message.contains("manifest") && message.contains("does not exist"),
         "{message}"
     );
+}
+
+#[test]
+fn clients_beyond_the_limit_wait_for_a_place() {
+    let worker = Worker::new("");
+    worker.lambent.push(&corpus("base"), "base");
+    let target = worker.mount("base", "mnt");
+    let socket = worker.lambent.path("data/worker/socket");
+    // 64 are served at once. These say nothing and keep their places.
+    let idle: Vec<UnixStream> = (0..80).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let mut late = worker.lambent.command(&["mounts"]);
+    let late = late.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(idle);
+    let output = late.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(target.to_str().unwrap()));
 }

@@ -1,5 +1,6 @@
 //! One `lambent up` with a data directory of its own.
 
+use crate::networks::Networks;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,15 +15,39 @@ const END_TIMEOUT: Duration = Duration::from_secs(40);
 /// A running endpoint; ended, and looked after for what it leaves, when it goes out of scope.
 pub(crate) struct Endpoint {
     work: TempDir,
+    within: Within,
     child: Child,
 }
+
+/// Network namespaces, by name: the one that it runs in, with a way out for its functions, and the world outside.
+type Within = Option<(String, String)>;
 
 impl Endpoint {
     /// Starts one on a free port and waits until it serves.
     pub(crate) fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// Starts one whose functions reach the network, in namespaces of its own.
+    pub(crate) fn start_within(networks: &Networks) -> Self {
+        Self::start_at(Some((networks.host.clone(), networks.world.clone())))
+    }
+
+    /// Starts one with more arguments or variables.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_changed(None, change)
+    }
+
+    fn start_at(within: Within) -> Self {
+        Self::start_changed(within, |_| {})
+    }
+
+    fn start_changed(within: Within, change: impl FnOnce(&mut Command)) -> Self {
         let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let child = spawn(&work.path().join("data"));
-        Self { work, child }
+        let mut command = up(&work.path().join("data"), &within);
+        change(&mut command);
+        let child = spawn(&mut command);
+        Self { work, within, child }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -58,7 +83,7 @@ impl Endpoint {
     pub(crate) fn crash_and_start(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.data());
+        self.child = spawn(&mut up(&self.data(), &self.within));
     }
 
     /// A command of `lambent` on the same data.
@@ -79,6 +104,11 @@ impl Endpoint {
 
     /// Runs one file of boto3 tests, all of which must pass.
     pub(crate) fn boto3(&self, module: &str) {
+        self.boto3_with(module, &[]);
+    }
+
+    /// The same with more variables.
+    pub(crate) fn boto3_with(&self, module: &str, variables: &[(&str, &str)]) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions/boto3");
         let python = cache().join("venv/bin/python");
         assert!(
@@ -86,7 +116,7 @@ impl Endpoint {
             "{} is missing: run `cargo xtask setup`",
             python.display()
         );
-        let output = Command::new(python)
+        let output = command(&python, &self.within)
             .args(["-B", "-m", "unittest", "--verbose", module])
             .current_dir(folder)
             .env_clear()
@@ -101,6 +131,8 @@ impl Endpoint {
             .env("LAMBENT_PID", self.child.id().to_string())
             .env("LAMBENT_CORPUS", cache().join("corpus"))
             .env("BOOTSTRAP", bootstrap())
+            .envs(variables.iter().copied())
+            .env("WORLD", self.within.as_ref().map_or("", |(_, world)| world))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -149,15 +181,30 @@ impl Drop for Endpoint {
     }
 }
 
-fn spawn(data: &Path) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lambent"))
-        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+/// A program, in the endpoint's namespace if it has one.
+fn command(program: &Path, within: &Within) -> Command {
+    let Some((host, _)) = within else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{host}")).arg(program);
+    command
+}
+
+fn up(data: &Path, within: &Within) -> Command {
+    let network = if within.is_some() { "nat" } else { "off" };
+    let mut command = command(Path::new(env!("CARGO_BIN_EXE_lambent")), within);
+    command
+        .args(["up", "--listen", "127.0.0.1:0", "--network", network, "--data"])
         .arg(data)
         .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    command
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next().and_then(Result::ok).unwrap_or_default();
     assert!(

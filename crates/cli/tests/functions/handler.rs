@@ -3,6 +3,8 @@
 //!
 //! The event is `{"do": WHAT, ...}`; see `act`.
 
+mod watcher;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -30,6 +32,10 @@ fn main() {
         }
     });
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API").expect("the Runtime API has an address");
+    let program = std::env::args().next().unwrap_or_default();
+    if let Some(name) = program.strip_prefix("/opt/extensions/") {
+        watcher::watch(name, &address);
+    }
     let mut api = Api::connect(&address);
     if std::env::var("REPORT_INIT").is_ok() {
         let error = "{\"errorType\": \"Model.Missing\", \"errorMessage\": \"no weights\"}";
@@ -165,6 +171,10 @@ fn act(event: &str, headers: &HashMap<String, String>, invocations: u64) -> Resu
                     quote(&error.to_string())
                 )),
             }
+        }
+        Some("arguments") => {
+            let arguments: Vec<String> = std::env::args().map(|argument| quote(&argument)).collect();
+            Ok(format!("[{}]", arguments.join(", ")))
         }
         Some("forbidden") => Ok(forbidden()),
         Some("read") => {

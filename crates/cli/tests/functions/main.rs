@@ -6,8 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, and its helpers too")]
 
 mod endpoint;
+mod networks;
+mod packages;
+mod servers;
 
 use endpoint::{Endpoint, cache};
+use networks::Networks;
 use std::fs;
 
 macro_rules! boto3_tests {
@@ -22,6 +26,7 @@ macro_rules! boto3_tests {
 boto3_tests!(
     aliases,
     asynchronous,
+    command_line,
     concurrency,
     event_invoke,
     faults,
@@ -31,14 +36,27 @@ boto3_tests!(
     invoke,
     layers,
     logs,
+    node,
     permissions,
     sandbox,
     settings,
     signatures,
     streaming,
     tags,
+    telemetry,
     versions,
 );
+
+#[test]
+fn functions_reach_the_network_and_not_the_machine() {
+    let networks = Networks::make();
+    let mut endpoint = Endpoint::start_within(&networks);
+    endpoint.boto3("test_network");
+    endpoint.crash_and_start();
+    endpoint.boto3("test_network");
+    drop(endpoint);
+    assert_eq!(networks.rules(), "", "rules were left behind");
+}
 
 #[test]
 fn a_crash_loses_nothing_that_was_acknowledged() {

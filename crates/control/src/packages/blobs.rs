@@ -1,14 +1,18 @@
 //! Files named by their SHA-256.
 //!
 //! ```text
-//! DIRECTORY/blobs/sha256/HEX    the bytes; mode 0600; never changed
+//! DIRECTORY/blobs/sha256/HEX     the bytes; mode 0600; never changed
+//! DIRECTORY/blobs/unnamed/HEX    nothing names this blob; see `unnamed`
 //! ```
 //! A blob appears by a rename after its bytes and its digest are certain and on the disk, so what is there is whole.
-//! Zips and the registry's blobs share them. Nothing removes a blob yet.
+//! Zips and the registry's blobs share them. [`Blobs::sweep`] alone removes them.
 
+use super::reclaim::Reclaimed;
+use super::unnamed::{Claims, Unnamed, file_names};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
@@ -16,10 +20,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
 /// Bytes hashed at once.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Begin of the names of files on their way.
+const NEW_PREFIX: &str = ".new-";
 
 /// Hexadecimal digits of a SHA-256.
 const HEX_DIGITS: usize = 64;
@@ -32,6 +40,8 @@ pub struct Blob(String);
 #[derive(Clone, Debug)]
 pub struct Blobs {
     directory: Arc<PathBuf>,
+    unnamed: Unnamed,
+    claims: Claims,
 }
 
 /// A file of packages cannot be read or written.
@@ -81,6 +91,13 @@ impl Blob {
         Some(Self(hex::encode(bytes)))
     }
 
+    /// From the digits without `sha256:`.
+    #[must_use]
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (is_hex && text.len() == HEX_DIGITS).then(|| Self(text.to_owned()))
+    }
+
     /// The digest in base64.
     #[must_use]
     pub fn base64(&self) -> String {
@@ -111,12 +128,7 @@ impl FromStr for Blob {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = text.strip_prefix("sha256:").ok_or(BlobParseError)?;
-        let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_hex && hex.len() == HEX_DIGITS {
-            Ok(Self(hex.to_owned()))
-        } else {
-            Err(BlobParseError)
-        }
+        Self::from_hex(hex).ok_or(BlobParseError)
     }
 }
 
@@ -124,8 +136,11 @@ impl Blobs {
     /// Blobs under `DIRECTORY/blobs/sha256`.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
+        let claims = Claims::default();
         Self {
+            unnamed: Unnamed::new(directory.join("blobs/unnamed"), claims.clone()),
             directory: Arc::new(directory),
+            claims,
         }
     }
 
@@ -135,10 +150,10 @@ impl Blobs {
         &self.directory
     }
 
-    /// Stores bytes; the same bytes twice are stored once.
+    /// Stores bytes; the same bytes twice are stored once. Whoever names the blob does so soon.
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, BlobError> {
         let blob = Blob::of(bytes);
-        if self.bytes_of(&blob)?.is_none() {
+        if self.claim(&blob)?.is_none() {
             write_file(&self.path(&blob), bytes)?;
         }
         Ok(blob)
@@ -147,6 +162,7 @@ impl Blobs {
     /// Takes over a file whose digest the caller has just computed; it must lie on the same file system.
     pub(super) fn adopt(&self, file: &File, path: &Path, blob: &Blob) -> Result<(), BlobError> {
         let target = self.path(blob);
+        self.claim(blob)?;
         make_parent(&target)?;
         file.sync_all().map_err(failed("write", path))?;
         fs::rename(path, &target).map_err(failed("create", &target))?;
@@ -158,10 +174,41 @@ impl Blobs {
         found(File::open(self.path(blob))).map_err(failed("read", &self.path(blob)))
     }
 
-    /// A blob's length; `None` when there is none.
-    pub fn bytes_of(&self, blob: &Blob) -> Result<Option<u64>, BlobError> {
-        let metadata = found(fs::metadata(self.path(blob))).map_err(failed("read", &self.path(blob)))?;
-        Ok(metadata.map(|metadata| metadata.len()))
+    /// Says that a blob is about to be named, so that it is not removed; gives its length, or `None` when there is none.
+    pub(super) fn claim(&self, blob: &Blob) -> Result<Option<u64>, BlobError> {
+        self.unnamed.claim(blob.hex(), &self.path(blob))
+    }
+
+    /// What excludes claims and removals from each other, here and in who names blobs.
+    pub(super) fn claims(&self) -> Claims {
+        self.claims.clone()
+    }
+
+    /// Removes the blobs that nothing has named since `before`, and what was on its way then and never arrived.
+    pub(super) fn sweep(&self, before: SystemTime, named: &HashSet<Blob>) -> Result<Reclaimed, BlobError> {
+        let directory = self.directory.join("blobs/sha256");
+        let (mut freed, mut unnamed) = (Reclaimed::default(), HashSet::new());
+        for name in file_names(&directory)? {
+            let path = directory.join(&name);
+            let Some(blob) = Blob::from_hex(&name) else {
+                remove_stale(&name, &path, before)?;
+                continue;
+            };
+            if named.contains(&blob) {
+                continue;
+            }
+            match self.unnamed.expire(&name, &path, before)? {
+                Some(bytes) => {
+                    freed.blobs += 1;
+                    freed.bytes += bytes;
+                }
+                None => {
+                    unnamed.insert(name);
+                }
+            }
+        }
+        self.unnamed.keep(|hex| unnamed.contains(hex))?;
+        Ok(freed)
     }
 
     /// Reads a whole blob, checks its digest, and gives `None` when there is none of that name or it is longer than
@@ -196,12 +243,23 @@ impl Blobs {
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BlobError> {
     make_parent(path)?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::with_prefix_in(".new-", directory).map_err(failed("create a file beside", path))?;
+    let mut file =
+        NamedTempFile::with_prefix_in(NEW_PREFIX, directory).map_err(failed("create a file beside", path))?;
     file.write_all(bytes).map_err(failed("write", path))?;
     file.as_file().sync_all().map_err(failed("write", path))?;
     file.persist(path)
         .map_err(|error| failed("replace", path)(error.error))?;
     sync_parent(path)
+}
+
+/// Removes a file that a crash left on its way.
+fn remove_stale(name: &str, path: &Path, before: SystemTime) -> Result<(), BlobError> {
+    // One that arrives at this moment is no failure.
+    let modified = found(fs::metadata(path).and_then(|file| file.modified())).map_err(failed("read", path))?;
+    if name.starts_with(NEW_PREFIX) && modified.is_some_and(|modified| modified < before) {
+        found(fs::remove_file(path)).map_err(failed("remove", path))?;
+    }
+    Ok(())
 }
 
 /// Reads a small file; `None` when there is none.

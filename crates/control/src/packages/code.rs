@@ -36,7 +36,7 @@ pub(super) async fn put_zip(packages: &Packages, _account: &Account, bytes: Byte
     }
     let blob = packages
         .blocking(move |packages| {
-            check(&bytes).map_err(PackageError::from)?;
+            zip_paths(&bytes)?;
             Ok(packages.shared.blobs.put(&bytes)?)
         })
         .await?;
@@ -114,8 +114,14 @@ fn device_name(code: &ZipCode, layers: &[ZipCode]) -> String {
     format!("lambda-zip-{}", hex::encode(context.finish()))
 }
 
-fn check(bytes: &[u8]) -> Result<u64, ZipFault> {
-    CheckedZip::open(Cursor::new(bytes))?.unpack(&mut Discard)
+/// Checks a zip whole, as it is before it is stored, and gives the paths of its entries: relative, of plain components.
+///
+/// # Errors
+/// If it would be refused.
+pub fn zip_paths(bytes: &[u8]) -> Result<Vec<String>, PackageError> {
+    let mut zip = CheckedZip::open(Cursor::new(bytes))?;
+    zip.unpack(&mut Discard)?;
+    Ok(zip.entries().iter().map(|entry| entry.path.clone()).collect())
 }
 
 /// The function's layers one over the other under `opt`, then its code under `task`.

@@ -23,6 +23,7 @@ mod container;
 mod error;
 mod objects;
 mod push;
+mod reclaim;
 mod reference;
 pub mod repositories;
 mod runtimes;
@@ -30,15 +31,19 @@ mod start_command;
 mod tar_layer;
 mod token;
 mod turns;
+mod unnamed;
 mod zip_entries;
 
 #[cfg(test)]
 mod tests;
 
 pub use blobs::{Blob, BlobError, BlobParseError, Blobs};
+pub use code::zip_paths;
 pub use container::PreparedImage;
 pub use error::PackageError;
 pub use objects::{S3Access, S3Credentials};
+pub use reclaim::Reclaimed;
+pub use reference::{ImagePlace, OwnRegistry};
 pub use repositories::Repositories;
 pub use runtimes::{RegisteredRuntime, RuntimeBase};
 pub use token::{REGISTRY_TOKEN_LIFE, RegistryTokens};
@@ -213,6 +218,12 @@ impl Packages {
     /// Forgets a runtime; functions that have its image keep it. False when there is none of that name.
     pub async fn remove_runtime(&self, runtime: &str) -> Result<bool, PackageError> {
         runtimes::remove(self, runtime).await
+    }
+
+    /// Removes the blobs that nothing has named for a day: neither `zips`, which are all that the record names, nor a
+    /// manifest of a repository, nor an upload or a push on its way.
+    pub async fn reclaim(&self, zips: Vec<ZipCode>) -> Result<Reclaimed, PackageError> {
+        reclaim::reclaim(self, zips).await
     }
 
     /// The built-in registry's repositories.

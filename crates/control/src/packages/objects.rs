@@ -1,13 +1,19 @@
 //! Code in S3.
 
 use super::error::PackageError;
+use super::push::chain;
 use super::zip_entries::UNZIPPED_BYTES_MAX;
 use bytes::Bytes;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore};
+use object_store::{GetOptions, ObjectStore, RetryConfig};
 use std::fmt;
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Tries after the first one, and how long they may go on: whoever creates a function waits, and boto3 for a minute.
+const RETRIES_MAX: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How objects are fetched.
 #[derive(Clone)]
@@ -64,7 +70,15 @@ pub(super) async fn fetch(
         )
     })?;
     let store = open(access, bucket).map_err(|error| of_store(&error, bucket, key))?;
-    let path = Path::parse(key).map_err(|_| no_such_key())?;
+    // `parse` leaves out slashes at both ends, which would be another object.
+    let path = Path::parse(key).ok().filter(|path| path.as_ref() == key);
+    let path = path.ok_or_else(|| {
+        PackageError::request(format!(
+            "The S3 key {} cannot be fetched: it begins or ends with a slash, or has an empty part, `.` or `..` between \
+             slashes. Copy the object to another key.",
+            key.escape_debug()
+        ))
+    })?;
     let options = GetOptions {
         version: version.map(str::to_owned),
         ..GetOptions::default()
@@ -82,7 +96,12 @@ pub(super) async fn fetch(
 fn open(access: &S3Access, bucket: &str) -> Result<AmazonS3, object_store::Error> {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(&access.region);
+        .with_region(&access.region)
+        .with_retry(RetryConfig {
+            max_retries: RETRIES_MAX,
+            retry_timeout: RETRY_TIMEOUT,
+            ..RetryConfig::default()
+        });
     if let Some(endpoint) = &access.endpoint {
         builder = builder
             .with_endpoint(endpoint)
@@ -99,21 +118,37 @@ fn open(access: &S3Access, bucket: &str) -> Result<AmazonS3, object_store::Error
     builder.build()
 }
 
+/// Lambda's sentence about S3's answer. S3 says what is wrong in its error document; without one, the kind decides.
 fn of_store(error: &object_store::Error, bucket: &str, key: &str) -> PackageError {
-    match error {
-        object_store::Error::NotFound { .. } => no_such_key(),
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            PackageError::request(format!(
-                "Your access has been denied by S3, please make sure your request credentials have permission to \
-                 GetObject for {bucket}/{key}. S3 Error Code: AccessDenied. S3 Error Message: Access Denied"
-            ))
+    let text = chain(error);
+    let (code, message) = match (element(&text, "Code"), element(&text, "Message"), error) {
+        (Some(code), message, _) => (code, message.unwrap_or_default()),
+        (None, _, object_store::Error::NotFound { .. }) => ("NoSuchKey", "The specified key does not exist."),
+        (None, _, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
+            ("AccessDenied", "Access Denied")
         }
-        _ => PackageError::request(format!("Error occurred while GetObject of {bucket}/{key}: {error}")),
-    }
+        (None, _, _) => {
+            return PackageError::request(format!("Error occurred while GetObject of {bucket}/{key}: {text}"));
+        }
+    };
+    let is_denied = matches!(
+        error,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+    );
+    let what = if is_denied {
+        format!(
+            "Your access has been denied by S3, please make sure your request credentials have permission to GetObject \
+             for {bucket}/{key}."
+        )
+    } else {
+        "Error occurred while GetObject.".to_owned()
+    };
+    PackageError::request(format!("{what} S3 Error Code: {code}. S3 Error Message: {message}"))
 }
 
-fn no_such_key() -> PackageError {
-    PackageError::request(
-        "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: The specified key does not exist.",
-    )
+/// The text of an element of S3's error document, which is flat, as it stands in an error's text.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(inner).filter(|inner| !inner.is_empty())
 }

@@ -11,10 +11,12 @@ const URI_BYTES_MAX: usize = 512;
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ImagePlace {
+pub enum ImagePlace {
     /// In the built-in registry.
     BuiltIn {
+        /// Of the account that asks.
         repository: RepositoryName,
+        /// Tag or digest.
         reference: ManifestReference,
     },
     /// In another one.
@@ -23,14 +25,19 @@ pub(super) enum ImagePlace {
 
 /// Names of the built-in registry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OwnRegistry<'a> {
-    pub(super) hosts: &'a [String],
-    pub(super) region: &'a str,
+pub struct OwnRegistry<'a> {
+    /// `HOST` or `HOST:PORT`.
+    pub hosts: &'a [String],
+    /// In `ACCOUNT.dkr.ecr.REGION.amazonaws.com`.
+    pub region: &'a str,
 }
 
 impl OwnRegistry<'_> {
     /// Reads a reference that a stranger wrote. It can name registries only, never a file of this machine.
-    pub(super) fn place(&self, account: &Account, uri: &str) -> Result<ImagePlace, PackageError> {
+    ///
+    /// # Errors
+    /// If it is no reference, or another account's.
+    pub fn place(&self, account: &Account, uri: &str) -> Result<ImagePlace, PackageError> {
         if uri.len() > URI_BYTES_MAX || uri.contains("//") {
             return Err(not_valid(uri));
         }

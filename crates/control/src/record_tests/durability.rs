@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AliasChange, PublishRequest};
+use crate::{AliasChange, NewEvent, PublishRequest};
 use std::process::{Command, Stdio};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +85,33 @@ async fn a_newer_schema_is_refused_by_name() {
         "{refused}"
     );
     assert!(refused.to_string().contains("99"), "{refused}");
+}
+
+/// The tables as version 1 had them, with an event in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_schema_is_brought_up_to_date() {
+    let fixture = Fixture::new().await;
+    let event = NewEvent {
+        account: fixture.account.clone(),
+        function: "hello".into(),
+        qualifier: None,
+        payload: "{}".into(),
+        request_id: "request".into(),
+        client_context: None,
+        trace_id: "Root=1-0-0".into(),
+    };
+    fixture.control.enqueue_event(event).await.unwrap();
+    for statement in [
+        "ALTER TABLE queued_events DROP COLUMN claims",
+        "UPDATE schema_version SET version = 1",
+    ] {
+        sqlx::query(statement).execute(fixture.control.pool()).await.unwrap();
+    }
+    let control = open(fixture.directory.path()).await.unwrap();
+    let claimed = control.claim_events(1, 0).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].claims), (1, 1));
+    drop(control);
+    open(fixture.directory.path()).await.expect("it is upgraded once");
 }
 
 /// Names a directory; set, the test below is the process that is killed.

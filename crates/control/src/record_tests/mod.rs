@@ -104,12 +104,14 @@ async fn settled(control: &Control, account: &Account, name: &str, qualifier: Op
     tokio::time::timeout(WAIT, wait).await.expect("the preparation ends")
 }
 
-async fn open(directory: &Path) -> Result<Control, ControlError> {
+/// The record in a directory.
+pub(crate) async fn open(directory: &Path) -> Result<Control, ControlError> {
     let database = format!("sqlite://{}", directory.join("record.db").display());
     Control::open(ControlParts {
         database,
         region: "us-east-1".into(),
         packages: packages(directory),
+        network: api::Network::Off,
         clock,
     })
     .await
@@ -133,7 +135,8 @@ fn packages(directory: &Path) -> Packages {
     })
 }
 
-fn clock() -> u64 {
+/// Milliseconds since 1970.
+pub(crate) fn clock() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
 }

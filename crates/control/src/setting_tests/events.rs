@@ -144,3 +144,44 @@ async fn an_account_that_queues_too_much_is_refused() {
     }
     fixture.control.enqueue_event(event(&fixture, 4)).await.unwrap();
 }
+
+/// Claims of the one event that is there; none if it is not due.
+async fn claims(fixture: &Fixture) -> Option<u32> {
+    claim(fixture, 0).await.first().map(|event| event.claims)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_are_counted_until_the_function_itself_fails() {
+    let fixture = Fixture::new().await;
+    fixture.control.enqueue_event(event(&fixture, 1)).await.unwrap();
+    let id = claim(&fixture, 0).await.remove(0).id;
+    assert_eq!(claims(&fixture).await, Some(2), "whoever claimed it has died");
+    fixture.control.retry_event(&id, 0, 0).await.unwrap();
+    assert_eq!(claims(&fixture).await, Some(3), "the platform failed");
+    fixture.control.retry_event(&id, 0, 1).await.unwrap();
+    assert_eq!(claims(&fixture).await, Some(1), "the function failed");
+    let fixture = fixture.reopened().await;
+    assert_eq!(claims(&fixture).await, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_its_claimers_die_of_waits_longer_each_time() {
+    let mut fixture = Fixture::new().await;
+    fixture.control.enqueue_event(event(&fixture, 1)).await.unwrap();
+    for wait_s in [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        claim(&fixture, LONG_MS).await;
+        fixture = fixture.reopened().await;
+        let before = clock();
+        fixture.control.release_events().await.unwrap();
+        let due = fixture.control.next_event_due().await.unwrap().unwrap();
+        let (earliest, latest) = (before + wait_s * 1_000, clock() + wait_s * 1_000);
+        assert!(
+            (earliest..=latest).contains(&due),
+            "{wait_s}: {earliest} {due} {latest}"
+        );
+        sqlx::query("UPDATE queued_events SET due_ms = 0")
+            .execute(fixture.control.pool())
+            .await
+            .unwrap();
+    }
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Cors, FunctionUrlChange};
+use crate::{Cors, FunctionUrlChange, NewPermission, PolicyTarget};
 
 fn change(auth_type: &str) -> FunctionUrlChange {
     FunctionUrlChange {
@@ -113,4 +113,62 @@ async fn what_has_no_url() {
     );
     let listed = control.function_urls(&fixture.account, "none", &page(None, 1)).await;
     check_error(listed, "NotFound", "Function does not exist");
+}
+
+/// What a request to the URL meets: its type and whether anybody may call; none if there is no such URL.
+async fn served(control: &Control, id: &str) -> Option<(String, bool)> {
+    let url = control.function_url_by_id(id).await.unwrap()?;
+    let may = control.may_invoke_url(&url, None).await.unwrap();
+    Some((url.auth_type, may))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_memory_follows_every_write() {
+    let fixture = Fixture::new().await;
+    let (control, account) = (&fixture.control, &fixture.account);
+    let live = fixture.named("f", "live");
+    let id = control.create_function_url(&live, change("NONE")).await.unwrap().id;
+    let none = |may| Some(("NONE".to_owned(), may));
+    assert_eq!(served(control, &id).await, none(false));
+    let target = PolicyTarget {
+        account,
+        name: "f",
+        qualifier: Some("live"),
+        revision_id: None,
+    };
+    let public = NewPermission {
+        statement_id: "public".to_owned(),
+        action: "lambda:InvokeFunctionUrl".to_owned(),
+        principal: "*".to_owned(),
+        ..NewPermission::default()
+    };
+    control.add_permission(&target, &public).await.unwrap();
+    assert_eq!(served(control, &id).await, none(true));
+    control.remove_permission(&target, "public").await.unwrap();
+    assert_eq!(served(control, &id).await, none(false));
+    control.update_function_url(&live, change("AWS_IAM")).await.unwrap();
+    assert_eq!(served(control, &id).await, Some(("AWS_IAM".to_owned(), false)));
+    control.delete_function_url(&live).await.unwrap();
+    assert_eq!(served(control, &id).await, None);
+
+    let own = fixture.named("f", "$LATEST");
+    let id = control.create_function_url(&own, change("NONE")).await.unwrap().id;
+    assert_eq!(served(control, &id).await, none(false));
+    control.delete_function(account, "f", None).await.unwrap();
+    assert_eq!(served(control, &id).await, None);
+}
+
+/// In memory: the row is taken away behind the record's back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_was_called_is_not_read_again() {
+    let fixture = Fixture::new().await;
+    let control = &fixture.control;
+    let latest = fixture.named("f", "$LATEST");
+    let id = control.create_function_url(&latest, change("NONE")).await.unwrap().id;
+    assert!(served(control, &id).await.is_some());
+    sqlx::query("DELETE FROM function_urls")
+        .execute(control.pool())
+        .await
+        .unwrap();
+    assert!(served(control, &id).await.is_some());
 }

@@ -13,12 +13,9 @@ mod tags;
 
 use crate::configuration::{Configuration, PackageType};
 use crate::function_record::{FunctionRecord, VersionKey, insert};
-use crate::{
-    AliasChange, CodeRecord, Control, ControlError, ControlParts, Packages, PackagesParts, PageRequest, QualifiedName,
-};
+use crate::record_tests::{clock, open};
+use crate::{AliasChange, CodeRecord, Control, ControlError, PageRequest, QualifiedName};
 use chunk::Account;
-use std::path::Path;
-use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// A record in a directory, with the function `f`, its version 1, and its alias `live` of version 1.
@@ -31,7 +28,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let control = open(directory.path()).await;
+        let control = open(directory.path()).await.unwrap();
         let fixture = Self {
             directory,
             control,
@@ -77,7 +74,7 @@ impl Fixture {
             account,
         } = self;
         drop(control);
-        let control = open(directory.path()).await;
+        let control = open(directory.path()).await.unwrap();
         Self {
             directory,
             control,
@@ -96,37 +93,6 @@ impl Fixture {
     fn arn(&self, rest: &str) -> String {
         format!("arn:aws:lambda:us-east-1:{}:{rest}", self.account)
     }
-}
-
-async fn open(directory: &Path) -> Control {
-    let at = |name: &str| directory.join(name);
-    let location = store::StoreLocation::Directory(at("store"));
-    let packages = Packages::new(PackagesParts {
-        store: store::Store::open(&location, store::Settings::default(), &store::AwsOptions::default()).unwrap(),
-        keys: keys::KeyProvider::Local(keys::Keyring::open_or_create(at("keyring.json")).unwrap()),
-        runtime: tokio::runtime::Handle::current(),
-        directory: at("packages"),
-        scratch_directory: at("scratch"),
-        region: "us-east-1".to_owned(),
-        registry_hosts: vec!["localhost:9000".to_owned()],
-        docker_config: None,
-        plain_http: Vec::new(),
-        s3: None,
-    });
-    let database = format!("sqlite://{}", at("record.db").display());
-    Control::open(ControlParts {
-        database,
-        region: "us-east-1".to_owned(),
-        packages,
-        clock,
-    })
-    .await
-    .unwrap()
-}
-
-fn clock() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_millis()).unwrap()
 }
 
 fn page(marker: Option<String>, items_max: u32) -> PageRequest {

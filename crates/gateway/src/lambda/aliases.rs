@@ -1,10 +1,9 @@
 //! Aliases of functions.
 
-use super::function_name::parse_function;
 use super::functions::page_answer;
 use super::{ApiError, Call};
 use crate::Gateway;
-use control::{AliasChange, AliasRecord, PageRequest};
+use control::{AliasChange, AliasRecord};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,7 +11,6 @@ use std::collections::BTreeMap;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AliasInput {
-    function_name: String,
     name: String,
     function_version: Option<String>,
     description: Option<String>,
@@ -29,10 +27,7 @@ struct RoutingInput {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListInput {
-    function_name: String,
     function_version: Option<String>,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 pub(super) async fn create_alias(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
@@ -69,13 +64,12 @@ pub(super) async fn delete_alias(gateway: &Gateway, call: Call) -> Result<Value,
 
 pub(super) async fn list_aliases(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: ListInput = call.read()?;
-    let name = parse_function(gateway, &call.account, &input.function_name, None)?.name;
-    let request = PageRequest {
-        marker: input.marker,
-        items_max: input.max_items,
-    };
+    let name = call.function(gateway)?.name;
     let version = input.function_version.as_deref();
-    let page = gateway.control.aliases(&call.account, &name, version, &request).await?;
+    let page = gateway
+        .control
+        .aliases(&call.account, &name, version, &call.page()?)
+        .await?;
     Ok(page_answer(
         "Aliases",
         page.items.iter().map(answer).collect(),
@@ -97,9 +91,7 @@ impl AliasInput {
 }
 
 fn read(gateway: &Gateway, call: &Call) -> Result<(String, AliasInput), ApiError> {
-    let input: AliasInput = call.read()?;
-    let name = parse_function(gateway, &call.account, &input.function_name, None)?.name;
-    Ok((name, input))
+    Ok((call.function(gateway)?.name, call.read()?))
 }
 
 /// AliasConfiguration.

@@ -1,6 +1,10 @@
 //! What a handler gets and what it may fail with.
 
+use super::function_name::{FunctionName, parse_function};
+use crate::Gateway;
 use chunk::Account;
+use control::PageRequest;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -15,12 +19,43 @@ pub(crate) struct Call {
     pub(crate) host: String,
 }
 
+/// The members that name a function, in every operation that has them.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    function_name: String,
+    qualifier: Option<String>,
+}
+
+/// The members that ask for a page, in every list.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Paged {
+    marker: Option<String>,
+    max_items: Option<u32>,
+}
+
 impl Call {
     /// The input as a typed structure, `#[serde(rename_all = "PascalCase")]`.
     ///
     /// Fails only where the structure is stricter than the model.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         T::deserialize(&self.input).map_err(|error| ApiError::new("InvalidParameterValueException", error.to_string()))
+    }
+
+    /// The function that the input names; with a qualifier if the name has one, or the operation's `Qualifier` is given.
+    pub(crate) fn function(&self, gateway: &Gateway) -> Result<FunctionName, ApiError> {
+        let named: Named = self.read()?;
+        parse_function(gateway, &self.account, &named.function_name, named.qualifier.as_deref())
+    }
+
+    /// The page that the input asks for.
+    pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
+        let paged: Paged = self.read()?;
+        Ok(PageRequest {
+            marker: paged.marker,
+            items_max: paged.max_items,
+        })
     }
 }
 

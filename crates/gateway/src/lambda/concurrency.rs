@@ -1,26 +1,22 @@
 //! Reserved and provisioned concurrency.
 
 use super::date::seconds;
-use super::{ApiError, Call, function_name::parse_function};
+use super::{ApiError, Call};
 use crate::Gateway;
-use control::{PageRequest, ProvisionedConcurrency, QualifiedName};
+use control::ProvisionedConcurrency;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ConcurrencyInput {
-    function_name: String,
-    qualifier: Option<String>,
     reserved_concurrent_executions: Option<u64>,
     provisioned_concurrent_executions: Option<u64>,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 pub(super) async fn put_function_concurrency(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: ConcurrencyInput = call.read()?;
-    let name = unqualified(gateway, &call, &input)?;
+    let name = unqualified(gateway, &call)?;
     let share = input.reserved_concurrent_executions.unwrap_or_default();
     gateway
         .control
@@ -30,16 +26,14 @@ pub(super) async fn put_function_concurrency(gateway: &Gateway, call: Call) -> R
 }
 
 pub(super) async fn get_function_concurrency(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: ConcurrencyInput = call.read()?;
-    let name = unqualified(gateway, &call, &input)?;
+    let name = unqualified(gateway, &call)?;
     gateway.control.function(&call.account, &name, None).await?;
     let share = gateway.control.reserved_concurrency(&call.account, &name).await?;
     Ok(share.map_or_else(|| json!({}), |share| json!({"ReservedConcurrentExecutions": share})))
 }
 
 pub(super) async fn delete_function_concurrency(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: ConcurrencyInput = call.read()?;
-    let name = unqualified(gateway, &call, &input)?;
+    let name = unqualified(gateway, &call)?;
     gateway
         .control
         .delete_reserved_concurrency(&call.account, &name)
@@ -48,9 +42,9 @@ pub(super) async fn delete_function_concurrency(gateway: &Gateway, call: Call) -
 }
 
 pub(super) async fn put_provisioned_concurrency_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
     let input: ConcurrencyInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = named(&call, &function.name, function.qualifier.as_deref());
     let requested = input.provisioned_concurrent_executions.unwrap_or_default();
     let record = gateway
         .control
@@ -60,30 +54,23 @@ pub(super) async fn put_provisioned_concurrency_config(gateway: &Gateway, call: 
 }
 
 pub(super) async fn get_provisioned_concurrency_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: ConcurrencyInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = named(&call, &function.name, function.qualifier.as_deref());
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
     Ok(provisioned(&gateway.control.provisioned_concurrency(&target).await?))
 }
 
 pub(super) async fn delete_provisioned_concurrency_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: ConcurrencyInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = named(&call, &function.name, function.qualifier.as_deref());
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
     gateway.control.delete_provisioned_concurrency(&target).await?;
     Ok(json!({}))
 }
 
 pub(super) async fn list_provisioned_concurrency_configs(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: ConcurrencyInput = call.read()?;
-    let name = unqualified(gateway, &call, &input)?;
-    let request = PageRequest {
-        marker: input.marker,
-        items_max: input.max_items,
-    };
+    let name = unqualified(gateway, &call)?;
     let page = gateway
         .control
-        .provisioned_concurrencies(&call.account, &name, &request)
+        .provisioned_concurrencies(&call.account, &name, &call.page()?)
         .await?;
     let item = |record: &ProvisionedConcurrency| {
         let mut item = provisioned(record);
@@ -98,8 +85,8 @@ pub(super) async fn list_provisioned_concurrency_configs(gateway: &Gateway, call
 }
 
 /// The function's name, for operations that versions and aliases do not have.
-fn unqualified(gateway: &Gateway, call: &Call, input: &ConcurrencyInput) -> Result<String, ApiError> {
-    let function = parse_function(gateway, &call.account, &input.function_name, None)?;
+fn unqualified(gateway: &Gateway, call: &Call) -> Result<String, ApiError> {
+    let function = call.function(gateway)?;
     if function.qualifier.is_some() {
         return Err(ApiError::new(
             "InvalidParameterValueException",
@@ -108,14 +95,6 @@ fn unqualified(gateway: &Gateway, call: &Call, input: &ConcurrencyInput) -> Resu
         ));
     }
     Ok(function.name)
-}
-
-fn named<'a>(call: &'a Call, name: &'a str, qualifier: Option<&'a str>) -> QualifiedName<'a> {
-    QualifiedName {
-        account: &call.account,
-        name,
-        qualifier: qualifier.unwrap_or("$LATEST"),
-    }
 }
 
 fn account_max(gateway: &Gateway) -> u64 {

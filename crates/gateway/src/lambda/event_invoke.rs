@@ -1,21 +1,17 @@
 //! How asynchronous events are retried, and where their outcomes go.
 
-use super::{ApiError, Call, function_name::parse_function};
+use super::{ApiError, Call};
 use crate::Gateway;
-use control::{Destinations, EventInvokeChange, EventInvokeConfig, PageRequest, QualifiedName};
+use control::{Destinations, EventInvokeChange, EventInvokeConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct EventInvokeInput {
-    function_name: String,
-    qualifier: Option<String>,
     maximum_retry_attempts: Option<u64>,
     maximum_event_age_in_seconds: Option<u64>,
     destination_config: Option<DestinationConfig>,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -40,56 +36,35 @@ pub(super) async fn update_function_event_invoke_config(gateway: &Gateway, call:
 }
 
 pub(super) async fn get_function_event_invoke_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: EventInvokeInput = call.read()?;
-    let (name, qualifier) = target(gateway, &call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
     let config = gateway.control.existing_event_invoke_config(&target).await?;
-    Ok(answer(gateway, &call, &name, &config))
+    Ok(answer(gateway, &call, &function.name, &config))
 }
 
 pub(super) async fn delete_function_event_invoke_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: EventInvokeInput = call.read()?;
-    let (name, qualifier) = target(gateway, &call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
-    gateway.control.delete_event_invoke_config(&target).await?;
+    let function = call.function(gateway)?;
+    gateway
+        .control
+        .delete_event_invoke_config(&function.of(&call.account))
+        .await?;
     Ok(json!({}))
 }
 
 pub(super) async fn list_function_event_invoke_configs(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: EventInvokeInput = call.read()?;
-    let (name, _) = target(gateway, &call, &input)?;
-    let request = PageRequest {
-        marker: input.marker,
-        items_max: input.max_items,
-    };
+    let name = call.function(gateway)?.name;
     let page = gateway
         .control
-        .event_invoke_configs(&call.account, &name, &request)
+        .event_invoke_configs(&call.account, &name, &call.page()?)
         .await?;
-    let items: Vec<Value> = page
-        .items
-        .iter()
-        .map(|config| answer(gateway, &call, &name, config))
-        .collect();
+    let item = |config: &EventInvokeConfig| answer(gateway, &call, &name, config);
+    let items: Vec<Value> = page.items.iter().map(item).collect();
     Ok(json!({"FunctionEventInvokeConfigs": items, "NextMarker": page.next}))
 }
 
 async fn write(gateway: &Gateway, call: &Call, keep: bool) -> Result<Value, ApiError> {
+    let function = call.function(gateway)?;
     let input: EventInvokeInput = call.read()?;
-    let (name, qualifier) = target(gateway, call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
     let change = EventInvokeChange {
         retries_max: input.maximum_retry_attempts,
         age_max_s: input.maximum_event_age_in_seconds,
@@ -98,16 +73,9 @@ async fn write(gateway: &Gateway, call: &Call, keep: bool) -> Result<Value, ApiE
             on_failure: config.on_failure.destination,
         }),
     };
+    let target = function.of(&call.account);
     let config = gateway.control.put_event_invoke_config(&target, change, keep).await?;
-    Ok(answer(gateway, call, &name, &config))
-}
-
-fn target(gateway: &Gateway, call: &Call, input: &EventInvokeInput) -> Result<(String, String), ApiError> {
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    Ok((
-        function.name,
-        function.qualifier.unwrap_or_else(|| "$LATEST".to_owned()),
-    ))
+    Ok(answer(gateway, call, &function.name, &config))
 }
 
 fn answer(gateway: &Gateway, call: &Call, name: &str, config: &EventInvokeConfig) -> Value {

@@ -3,6 +3,7 @@
 use super::ApiError;
 use crate::Gateway;
 use chunk::Account;
+use control::QualifiedName;
 
 /// A function of the caller's account, perhaps one version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub(crate) struct FunctionName {
     pub(crate) name: String,
     /// A version, an alias or `$LATEST`.
     pub(crate) qualifier: Option<String>,
+}
+
+impl FunctionName {
+    /// As the record wants it: without a qualifier it is the function itself, `$LATEST`.
+    pub(crate) fn of<'a>(&'a self, account: &'a Account) -> QualifiedName<'a> {
+        QualifiedName {
+            account,
+            name: &self.name,
+            qualifier: self.qualifier.as_deref().unwrap_or("$LATEST"),
+        }
+    }
 }
 
 /// Reads `NAME`, `ACCOUNT:function:NAME`, `function:NAME`, `REGION:ACCOUNT:function:NAME` or an ARN, each with or without

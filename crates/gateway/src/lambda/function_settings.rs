@@ -1,6 +1,6 @@
 //! Settings of accounts and small settings of functions.
 
-use super::{ApiError, Call, function_name::parse_function};
+use super::{ApiError, Call};
 use crate::Gateway;
 use control::{QualifiedName, RuntimeManagement};
 use serde::Deserialize;
@@ -16,8 +16,6 @@ const ZIP_BYTES_MAX: u64 = 52_428_800;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SettingInput {
-    function_name: String,
-    qualifier: Option<String>,
     update_runtime_on: Option<String>,
     runtime_version_arn: Option<String>,
     recursive_loop: Option<String>,
@@ -43,9 +41,8 @@ pub(super) async fn get_account_settings(gateway: &Gateway, call: Call) -> Resul
 }
 
 pub(super) async fn get_runtime_management_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: SettingInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = named(&call, &function.name, function.qualifier.as_deref());
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
     let setting = gateway.control.runtime_management(&target).await?;
     Ok(runtime_management(
         gateway,
@@ -56,9 +53,9 @@ pub(super) async fn get_runtime_management_config(gateway: &Gateway, call: Call)
 }
 
 pub(super) async fn put_runtime_management_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
     let input: SettingInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = named(&call, &function.name, function.qualifier.as_deref());
     let setting = RuntimeManagement {
         update_on: input.update_runtime_on.unwrap_or_else(|| "Auto".to_owned()),
         runtime_version_arn: input.runtime_version_arn,
@@ -73,15 +70,14 @@ pub(super) async fn put_runtime_management_config(gateway: &Gateway, call: Call)
 }
 
 pub(super) async fn get_function_recursion_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: SettingInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, None)?;
+    let function = call.function(gateway)?;
     let setting = gateway.control.recursive_loop(&call.account, &function.name).await?;
     Ok(json!({"RecursiveLoop": setting}))
 }
 
 pub(super) async fn put_function_recursion_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
+    let function = call.function(gateway)?;
     let input: SettingInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, None)?;
     let setting = input.recursive_loop.unwrap_or_else(|| "Terminate".to_owned());
     gateway
         .control
@@ -117,18 +113,9 @@ pub(super) async fn delete_function_code_signing_config(gateway: &Gateway, call:
 }
 
 async fn existing_function(gateway: &Gateway, call: &Call) -> Result<String, ApiError> {
-    let input: SettingInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, None)?;
+    let function = call.function(gateway)?;
     gateway.control.function(&call.account, &function.name, None).await?;
     Ok(function.name)
-}
-
-fn named<'a>(call: &'a Call, name: &'a str, qualifier: Option<&'a str>) -> QualifiedName<'a> {
-    QualifiedName {
-        account: &call.account,
-        name,
-        qualifier: qualifier.unwrap_or("$LATEST"),
-    }
 }
 
 fn runtime_management(

@@ -5,97 +5,63 @@
 //! such names too (`ID.lambda-url.REGION.…`), but no resolver knows them unless the operator tells it to.
 
 use super::date::zulu;
-use super::{ApiError, Call, function_name::parse_function};
+use super::{ApiError, Call};
 use crate::Gateway;
-use control::{Cors, FunctionUrl, FunctionUrlChange, PageRequest, QualifiedName};
+use control::{Cors, FunctionUrl, FunctionUrlChange};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct UrlInput {
-    function_name: String,
-    qualifier: Option<String>,
     auth_type: Option<String>,
     invoke_mode: Option<String>,
     cors: Option<Cors>,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 pub(super) async fn create_function_url_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: UrlInput = call.read()?;
-    let (name, qualifier) = target(gateway, &call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
-    let url = gateway.control.create_function_url(&target, change(input)).await?;
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
+    let url = gateway.control.create_function_url(&target, change(&call)?).await?;
     Ok(answer(&call, &url))
 }
 
 pub(super) async fn get_function_url_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: UrlInput = call.read()?;
-    let (name, qualifier) = target(gateway, &call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
-    Ok(answer(&call, &gateway.control.function_url(&target).await?))
+    let function = call.function(gateway)?;
+    let url = gateway.control.function_url(&function.of(&call.account)).await?;
+    Ok(answer(&call, &url))
 }
 
 pub(super) async fn update_function_url_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: UrlInput = call.read()?;
-    let (name, qualifier) = target(gateway, &call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
-    let url = gateway.control.update_function_url(&target, change(input)).await?;
+    let function = call.function(gateway)?;
+    let target = function.of(&call.account);
+    let url = gateway.control.update_function_url(&target, change(&call)?).await?;
     Ok(answer(&call, &url))
 }
 
 pub(super) async fn delete_function_url_config(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: UrlInput = call.read()?;
-    let (name, qualifier) = target(gateway, &call, &input)?;
-    let target = QualifiedName {
-        account: &call.account,
-        name: &name,
-        qualifier: &qualifier,
-    };
-    gateway.control.delete_function_url(&target).await?;
+    let function = call.function(gateway)?;
+    gateway.control.delete_function_url(&function.of(&call.account)).await?;
     Ok(json!({}))
 }
 
 pub(super) async fn list_function_url_configs(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: UrlInput = call.read()?;
-    let (name, _) = target(gateway, &call, &input)?;
-    let request = PageRequest {
-        marker: input.marker,
-        items_max: input.max_items,
-    };
-    let page = gateway.control.function_urls(&call.account, &name, &request).await?;
+    let name = call.function(gateway)?.name;
+    let page = gateway
+        .control
+        .function_urls(&call.account, &name, &call.page()?)
+        .await?;
     let items: Vec<Value> = page.items.iter().map(|url| answer(&call, url)).collect();
     Ok(json!({"FunctionUrlConfigs": items, "NextMarker": page.next}))
 }
 
-fn target(gateway: &Gateway, call: &Call, input: &UrlInput) -> Result<(String, String), ApiError> {
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    Ok((
-        function.name,
-        function.qualifier.unwrap_or_else(|| "$LATEST".to_owned()),
-    ))
-}
-
-fn change(input: UrlInput) -> FunctionUrlChange {
-    FunctionUrlChange {
+fn change(call: &Call) -> Result<FunctionUrlChange, ApiError> {
+    let input: UrlInput = call.read()?;
+    Ok(FunctionUrlChange {
         auth_type: input.auth_type,
         invoke_mode: input.invoke_mode,
         cors: input.cors,
-    }
+    })
 }
 
 fn answer(call: &Call, url: &FunctionUrl) -> Value {

@@ -5,11 +5,11 @@ mod input;
 
 pub(super) use configuration::listed;
 
-use super::function_name::{FunctionName, parse_function};
+use super::function_name::FunctionName;
 use super::{ApiError, Call};
 use crate::Gateway;
 use configuration::code_location;
-use control::{CodeUpdate, FunctionList, FunctionRecord, NewFunction, PackageType, PageRequest};
+use control::{CodeUpdate, FunctionList, FunctionRecord, NewFunction, PackageType};
 use input::{CodeInput, SettingsInput, check_supported};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct CreateInput {
-    function_name: String,
     package_type: Option<String>,
     architectures: Option<Vec<String>>,
     code: CodeInput,
@@ -26,11 +25,10 @@ struct CreateInput {
     tags: Option<BTreeMap<String, String>>,
 }
 
+/// What an update is made on condition of.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct NamedInput {
-    function_name: String,
-    qualifier: Option<String>,
+struct Expected {
     revision_id: Option<String>,
 }
 
@@ -46,8 +44,6 @@ struct UpdateCodeInput {
 #[serde(rename_all = "PascalCase")]
 struct ListInput {
     function_version: Option<String>,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 pub(super) async fn create_function(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
@@ -55,7 +51,7 @@ pub(super) async fn create_function(gateway: &Gateway, call: Call) -> Result<Val
     let input: CreateInput = call.read()?;
     let settings: SettingsInput = call.read()?;
     let new = NewFunction {
-        name: parse_function(gateway, &call.account, &input.function_name, None)?.name,
+        name: call.function(gateway)?.name,
         package_type: package_type(input.package_type.as_deref()),
         architecture: first(input.architectures),
         settings: settings.settings(),
@@ -113,11 +109,7 @@ pub(super) async fn list_functions(gateway: &Gateway, call: Call) -> Result<Valu
         Some(_) => FunctionList::AllVersions,
         None => FunctionList::Latest,
     };
-    let request = PageRequest {
-        marker: input.marker,
-        items_max: input.max_items,
-    };
-    let page = gateway.control.functions(&call.account, list, &request).await?;
+    let page = gateway.control.functions(&call.account, list, &call.page()?).await?;
     let shown = |record: &FunctionRecord| match list {
         FunctionList::Latest => listed(&gateway.region, record, &record.arn),
         FunctionList::AllVersions => listed(&gateway.region, record, &record.qualified_arn()),
@@ -131,16 +123,16 @@ pub(super) async fn list_functions(gateway: &Gateway, call: Call) -> Result<Valu
 
 pub(super) async fn update_function_code(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     check_supported(&call.input)?;
-    let named: NamedInput = call.read()?;
+    let name = changeable(gateway, &call)?;
+    let expected: Expected = call.read()?;
     let input: UpdateCodeInput = call.read()?;
     let code: CodeInput = call.read()?;
-    let name = changeable(gateway, &call, &named.function_name)?;
     let update = CodeUpdate {
         code: code.source()?,
         architecture: first(input.architectures),
         publish: input.publish.unwrap_or(false),
         dry_run: input.dry_run.unwrap_or(false),
-        revision_id: named.revision_id,
+        revision_id: expected.revision_id,
     };
     let record = gateway.control.update_code(&call.account, &name, update).await?;
     Ok(Value::Object(own_configuration(gateway, &record)))
@@ -148,10 +140,10 @@ pub(super) async fn update_function_code(gateway: &Gateway, call: Call) -> Resul
 
 pub(super) async fn update_function_configuration(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     check_supported(&call.input)?;
-    let named: NamedInput = call.read()?;
+    let name = changeable(gateway, &call)?;
+    let expected: Expected = call.read()?;
     let settings: SettingsInput = call.read()?;
-    let name = changeable(gateway, &call, &named.function_name)?;
-    let revision = named.revision_id.as_deref();
+    let revision = expected.revision_id.as_deref();
     let record = gateway
         .control
         .update_configuration(&call.account, &name, settings.settings(), revision)
@@ -160,20 +152,22 @@ pub(super) async fn update_function_configuration(gateway: &Gateway, call: Call)
 }
 
 /// The name of a function that is to be changed: published versions never are.
-fn changeable(gateway: &Gateway, call: &Call, function: &str) -> Result<String, ApiError> {
-    let FunctionName { name, qualifier } = parse_function(gateway, &call.account, function, None)?;
+fn changeable(gateway: &Gateway, call: &Call) -> Result<String, ApiError> {
+    let FunctionName { name, qualifier } = call.function(gateway)?;
     match qualifier.as_deref() {
         None | Some("$LATEST") => Ok(name),
-        Some(qualifier) => Err(ApiError::new(
-            "InvalidParameterValueException",
-            format!("Only $LATEST can be changed, and {function} names {qualifier}. Leave the qualifier out."),
-        )),
+        Some(qualifier) => {
+            let asked = call.input.get("FunctionName").and_then(Value::as_str).unwrap_or(&name);
+            Err(ApiError::new(
+                "InvalidParameterValueException",
+                format!("Only $LATEST can be changed, and {asked} names {qualifier}. Leave the qualifier out."),
+            ))
+        }
     }
 }
 
 pub(super) async fn delete_function(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let named: NamedInput = call.read()?;
-    let name = parse_function(gateway, &call.account, &named.function_name, named.qualifier.as_deref())?;
+    let name = call.function(gateway)?;
     gateway
         .control
         .delete_function(&call.account, &name.name, name.qualifier.as_deref())
@@ -202,8 +196,7 @@ pub(super) fn own_configuration(gateway: &Gateway, record: &FunctionRecord) -> M
 
 /// What the call names, and the ARN by which it does.
 async fn named_record(gateway: &Gateway, call: &Call) -> Result<(FunctionRecord, String), ApiError> {
-    let named: NamedInput = call.read()?;
-    let name = parse_function(gateway, &call.account, &named.function_name, named.qualifier.as_deref())?;
+    let name = call.function(gateway)?;
     let qualifier = name.qualifier.as_deref();
     let record = gateway.control.function(&call.account, &name.name, qualifier).await?;
     Ok((

@@ -7,9 +7,7 @@ use crate::Gateway;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use control::{
-    ControlError, LayerDescription, LayerFilter, LayerName, LayerVersion, NewPermission, PageRequest, ZipCode,
-};
+use control::{ControlError, LayerDescription, LayerFilter, LayerName, LayerVersion, NewPermission, ZipCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -61,8 +59,6 @@ struct ListInput {
     layer_name: Option<String>,
     compatible_runtime: Option<String>,
     compatible_architecture: Option<String>,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 pub(super) async fn publish_layer_version(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
@@ -99,10 +95,9 @@ pub(super) async fn list_layer_versions(gateway: &Gateway, call: Call) -> Result
     let layer = gateway
         .control
         .layer_name(&call.account, input.layer_name.as_deref().unwrap_or_default())?;
-    let (filter, request) = input.split();
     let page = gateway
         .control
-        .layer_versions(&call.account, &layer, &filter, &request)
+        .layer_versions(&call.account, &layer, &input.filter(), &call.page()?)
         .await?;
     let items: Vec<Value> = page
         .items
@@ -114,8 +109,10 @@ pub(super) async fn list_layer_versions(gateway: &Gateway, call: Call) -> Result
 
 pub(super) async fn list_layers(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: ListInput = call.read()?;
-    let (filter, request) = input.split();
-    let page = gateway.control.layers(&call.account, &filter, &request).await?;
+    let page = gateway
+        .control
+        .layers(&call.account, &input.filter(), &call.page()?)
+        .await?;
     let item = |version: &LayerVersion| {
         json!({
             "LayerName": version.layer.name,
@@ -176,18 +173,11 @@ pub(super) async fn get_layer_version_policy(gateway: &Gateway, call: Call) -> R
 }
 
 impl ListInput {
-    fn split(self) -> (LayerFilter, PageRequest) {
-        let filter = LayerFilter {
+    fn filter(self) -> LayerFilter {
+        LayerFilter {
             runtime: self.compatible_runtime,
             architecture: self.compatible_architecture,
-        };
-        (
-            filter,
-            PageRequest {
-                marker: self.marker,
-                items_max: self.max_items,
-            },
-        )
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! AddPermission, GetPolicy, RemovePermission.
 
-use super::{ApiError, Call, function_name::parse_function};
+use super::function_name::FunctionName;
+use super::{ApiError, Call};
 use crate::Gateway;
 use control::{NewPermission, PolicyTarget};
 use serde::Deserialize;
@@ -9,8 +10,6 @@ use serde_json::{Value, json};
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AddPermission {
-    function_name: String,
-    qualifier: Option<String>,
     revision_id: Option<String>,
     statement_id: String,
     action: String,
@@ -26,22 +25,16 @@ struct AddPermission {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct PolicyInput {
-    function_name: String,
-    qualifier: Option<String>,
+struct RemovePermission {
     revision_id: Option<String>,
-    statement_id: Option<String>,
+    #[serde(default)]
+    statement_id: String,
 }
 
 pub(super) async fn add_permission(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: AddPermission = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = PolicyTarget {
-        account: &call.account,
-        name: &function.name,
-        qualifier: function.qualifier.as_deref(),
-        revision_id: input.revision_id.as_deref(),
-    };
+    let function = call.function(gateway)?;
+    let target = target(&call, &function, input.revision_id.as_deref());
     let permission = NewPermission {
         statement_id: input.statement_id,
         action: input.action,
@@ -58,32 +51,27 @@ pub(super) async fn add_permission(gateway: &Gateway, call: Call) -> Result<Valu
 }
 
 pub(super) async fn get_policy(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: PolicyInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = PolicyTarget {
-        account: &call.account,
-        name: &function.name,
-        qualifier: function.qualifier.as_deref(),
-        revision_id: None,
-    };
+    let function = call.function(gateway)?;
+    let target = target(&call, &function, None);
     let policy = gateway.control.function_policy(&target).await?;
     Ok(json!({"Policy": policy.document(), "RevisionId": policy.revision_id}))
 }
 
 pub(super) async fn remove_permission(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: PolicyInput = call.read()?;
-    let function = parse_function(gateway, &call.account, &input.function_name, input.qualifier.as_deref())?;
-    let target = PolicyTarget {
+    let input: RemovePermission = call.read()?;
+    let function = call.function(gateway)?;
+    let target = target(&call, &function, input.revision_id.as_deref());
+    gateway.control.remove_permission(&target, &input.statement_id).await?;
+    Ok(json!({}))
+}
+
+fn target<'a>(call: &'a Call, function: &'a FunctionName, revision_id: Option<&'a str>) -> PolicyTarget<'a> {
+    PolicyTarget {
         account: &call.account,
         name: &function.name,
         qualifier: function.qualifier.as_deref(),
-        revision_id: input.revision_id.as_deref(),
-    };
-    gateway
-        .control
-        .remove_permission(&target, input.statement_id.as_deref().unwrap_or_default())
-        .await?;
-    Ok(json!({}))
+        revision_id,
+    }
 }
 
 /// A statement as the text that Lambda answers.

@@ -1,29 +1,19 @@
 //! Versions of functions.
 
-use super::function_name::parse_function;
 use super::functions::{listed, own_configuration, page_answer};
 use super::{ApiError, Call};
 use crate::Gateway;
-use control::{PageRequest, PublishRequest};
+use control::PublishRequest;
 use serde::Deserialize;
 use serde_json::Value;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PublishInput {
-    function_name: String,
     code_sha256: Option<String>,
     description: Option<String>,
     revision_id: Option<String>,
     publish_to: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListInput {
-    function_name: String,
-    marker: Option<String>,
-    max_items: Option<u32>,
 }
 
 pub(super) async fn publish_version(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
@@ -32,7 +22,7 @@ pub(super) async fn publish_version(gateway: &Gateway, call: Call) -> Result<Val
         let message = "Lambent does not implement PublishTo. Remove it from the request.";
         return Err(ApiError::new("InvalidParameterValueException", message));
     }
-    let name = parse_function(gateway, &call.account, &input.function_name, None)?.name;
+    let name = call.function(gateway)?.name;
     let request = PublishRequest {
         description: input.description,
         code_sha256: input.code_sha256.filter(|sha256| !sha256.is_empty()),
@@ -43,13 +33,8 @@ pub(super) async fn publish_version(gateway: &Gateway, call: Call) -> Result<Val
 }
 
 pub(super) async fn list_versions_by_function(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let input: ListInput = call.read()?;
-    let name = parse_function(gateway, &call.account, &input.function_name, None)?.name;
-    let request = PageRequest {
-        marker: input.marker,
-        items_max: input.max_items,
-    };
-    let page = gateway.control.versions(&call.account, &name, &request).await?;
+    let name = call.function(gateway)?.name;
+    let page = gateway.control.versions(&call.account, &name, &call.page()?).await?;
     let items = page
         .items
         .iter()

@@ -67,12 +67,7 @@ impl Reader<'_> {
             bytes_max: EVENTS_BYTES_MAX,
             ..LogRead::default()
         };
-        let group = self
-            .gateway
-            .control
-            .log_group(self.group(&name))
-            .await
-            .map_err(of_record)?;
+        let group = self.existing_group(&name).await?;
         let scan = self
             .gateway
             .control
@@ -112,12 +107,7 @@ impl Reader<'_> {
             bytes_max: EVENTS_BYTES_MAX,
             ..LogRead::default()
         };
-        let group = self
-            .gateway
-            .control
-            .log_group(self.group(&name))
-            .await
-            .map_err(of_record)?;
+        let group = self.existing_group(&name).await?;
         let wanted = |message: &str| pattern.matches(message);
         let scan = self
             .gateway

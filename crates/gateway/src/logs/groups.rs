@@ -103,12 +103,7 @@ impl Reader<'_> {
         };
         let limit = limit(input.limit, ITEMS_MAX)?;
         let after = input.next_token.as_deref().map(stream_of_token).transpose()?;
-        let group = self
-            .gateway
-            .control
-            .log_group(self.group(&name))
-            .await
-            .map_err(of_record)?;
+        let group = self.existing_group(&name).await?;
         let list = StreamList {
             prefix: input.log_stream_name_prefix.as_deref().unwrap_or_default(),
             by_time,

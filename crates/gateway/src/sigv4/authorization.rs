@@ -71,11 +71,13 @@ impl<'a> Authorization<'a> {
         let mut next = || scope.next().filter(|part| !part.is_empty());
         let (key_id, date, region, service, end) = (next(), next(), next(), next(), next());
         let (Some(key_id), Some(date), Some(region), Some(service), Some("aws4_request"), None) =
-            (key_id, date, region, service, end, next())
+            (key_id, date, region, service, end, scope.next())
         else {
             return Err(AuthorizationParseError::Malformed("Credential"));
         };
-        if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A presigned URL's is decoded: a line break in it would make other lines of the text that is signed.
+        let is_plain = credential.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_plain || date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(AuthorizationParseError::Malformed("Credential"));
         }
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
@@ -148,8 +150,12 @@ mod tests {
         for credential in [
             "A/20260101/r/s",
             "A/20260101/r/s/aws4_request/x",
+            "A/20260101/r/s/aws4_request/",
+            "A/20260101/r/s/aws4_request//x",
             "A/2026010/r/s/aws4_request",
             "////aws4_request",
+            "A/20260101/r\n/s/aws4_request",
+            "A/20260101/r é/s/aws4_request",
         ] {
             check(
                 &format!("{SCHEME} Credential={credential}, {signed}, Signature={SIGNATURE}"),

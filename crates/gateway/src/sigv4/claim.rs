@@ -48,6 +48,24 @@ struct Said<'a> {
     expires_ms: Option<u64>,
 }
 
+/// The text under the signature that a request says it has; `None` when it says nothing that can be read. All that is
+/// done with a stranger's request but asking for the key and comparing; a fuzz target.
+#[must_use]
+pub fn signed_text(parts: &Parts, body: &[u8]) -> Option<String> {
+    let said = Said::read(parts).ok()?;
+    let read = Authorization::from_parts(&said.credential, &said.signed_headers, &said.signature).ok()?;
+    said.check_time(timestamp::parse(&said.time)?).ok()?;
+    check_signed_headers(parts, read.signed_headers).ok()?;
+    let payload_hash = payload_hash(parts, body).ok()?;
+    let form = Form {
+        signed_headers: read.signed_headers,
+        payload_hash: &payload_hash,
+        left_out: said.expires_ms.map(|_| "X-Amz-Signature"),
+    };
+    let scope = &said.credential[read.key_id.len() + 1..];
+    Some(canonical::string_to_sign(parts, &form, &said.time, scope))
+}
+
 impl<'a> Claim<'a> {
     /// Looks at all that can be judged before the body is read.
     pub(crate) fn identify(

@@ -22,5 +22,6 @@ mod timestamp;
 
 pub use authorization::{Authorization, AuthorizationParseError};
 pub(crate) use claim::Claim;
+pub use claim::signed_text;
 pub(crate) use failure::SignatureFailure;
 pub(crate) use signing_keys::SigningKeys;

@@ -40,6 +40,7 @@ async fn open(directory: &Path, address: &str) -> Control {
         database,
         region: "us-east-1".into(),
         packages,
+        network: api::Network::Off,
         clock: now_ms,
     };
     Control::open(parts).await.expect("the record opens")

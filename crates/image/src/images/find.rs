@@ -30,8 +30,7 @@ impl Images {
             Err(ImageError::Store(StoreError::Missing(_))) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let wrapped = loaded.manifest.wrapped_key();
-        let key = self.runtime.block_on(self.keys.unwrap(&self.account, wrapped))?;
+        let key = self.data_key(&loaded)?;
         let details = loaded.record.open(&key).map_err(|source| ImageError::Record {
             name: name.to_owned(),
             source,

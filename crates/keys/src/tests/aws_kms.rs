@@ -38,6 +38,20 @@ async fn kms_conforms() {
     an_absent_key_is_named(&moto).await;
     another_key_does_not_open(&moto).await;
     credentials_come_from_the_environment(&key_id, &moto);
+    a_new_key_takes_over_from_a_previous_one(&moto).await;
+}
+
+async fn a_new_key_takes_over_from_a_previous_one(moto: &Moto) {
+    let [old, new] = [create_key(&moto.url()).await, create_key(&moto.url()).await];
+    let made = kms(&old, &moto.url()).generate(&account(1)).await.unwrap();
+    let both = AwsKms::over(client(&moto.url()), &new, &moto.url()).with_previous(std::slice::from_ref(&old));
+    let both = KeyProvider::AwsKms(both);
+    let key = both.unwrap(&account(1), &made.wrapped).await.unwrap();
+    assert_eq!(key, made.key);
+    let wrapped = both.wrap(&account(1), &key).await.unwrap();
+    // The old key is not needed any more.
+    let opened = kms(&new, &moto.url()).unwrap(&account(1), &wrapped).await.unwrap();
+    assert_eq!(opened, made.key);
 }
 
 async fn an_absent_key_is_named(moto: &Moto) {
@@ -112,7 +126,61 @@ async fn an_absent_server_is_named() {
     let endpoint = format!("http://{address}");
     let error = kms("alias/lambent", &endpoint).generate(&account(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+    assert!(!error.is_refusal(), "{error}");
     for part in ["alias/lambent", &endpoint, "does not answer", "Connection refused"] {
         assert!(error.to_string().contains(part), "{error}");
     }
+}
+
+/// moto opens with disabled keys, too, so KMS's words are played by hand: what they mean is decided here.
+#[tokio::test]
+async fn what_kms_says_is_told_from_its_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrapped = {
+        let local = KeyProvider::Local(crate::Keyring::open_or_create(folder.path().join("keyring.json")).unwrap());
+        let mut wrapped = local.generate(&account(1)).await.unwrap().wrapped;
+        wrapped[1] = 2;
+        wrapped
+    };
+    for (code, fault, is_refusal) in [
+        ("DisabledException", KmsFault::UnusableKey, true),
+        ("KMSInvalidStateException", KmsFault::UnusableKey, true),
+        ("NotFoundException", KmsFault::UnknownKey, true),
+        ("AccessDeniedException", KmsFault::AccessDenied, true),
+        ("ExpiredTokenException", KmsFault::NoCredentials, false),
+        ("InvalidSignatureException", KmsFault::NoCredentials, false),
+        ("UnheardOfException", KmsFault::Refused, false),
+    ] {
+        let endpoint = answering(code);
+        let error = kms("some-key", &endpoint)
+            .unwrap(&account(1), &wrapped)
+            .await
+            .unwrap_err();
+        match &error {
+            KeyError::AwsKms(failed) => assert_eq!(failed.fault(), fault, "{code}: {error}"),
+            _ => panic!("{code}: {error}"),
+        }
+        assert_eq!(error.is_refusal(), is_refusal, "{code}: {error}");
+    }
+}
+
+/// A server that answers every request with one of KMS's error codes. Its thread ends with the process.
+fn answering(code: &'static str) -> String {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 65536]);
+            let body = format!("{{\"__type\":\"{code}\",\"message\":\"played\"}}");
+            let head = format!(
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    format!("http://{address}")
 }

@@ -1,7 +1,7 @@
 //! One suite that every provider runs.
 
 use super::account;
-use crate::{ErrorKind, KeyError, KeyProvider, WrappedDataKey, WrappedError};
+use crate::{ErrorKind, KeyError, KeyProvider, WrappedDataKey, WrappedError, WrappingKey};
 
 pub(super) async fn conforms(provider: &KeyProvider) {
     keys_come_back_and_differ(provider).await;
@@ -9,6 +9,7 @@ pub(super) async fn conforms(provider: &KeyProvider) {
     changed_ciphertexts_never_open(provider).await;
     unknown_forms_are_refused_by_name(provider).await;
     nothing_printed_has_key_bytes(provider).await;
+    a_key_is_wrapped_anew(provider).await;
 }
 
 async fn keys_come_back_and_differ(provider: &KeyProvider) {
@@ -51,7 +52,7 @@ async fn changed_ciphertexts_never_open(provider: &KeyProvider) {
 
 async fn unknown_forms_are_refused_by_name(provider: &KeyProvider) {
     let made = provider.generate(&account(1)).await.unwrap();
-    let other_provider = 3 - made.wrapped[1];
+    let other_provider = made.wrapped[1] % 3 + 1;
     for (offset, value, expected) in [
         (0, 9, "version 9 is not known here"),
         (1, 9, "provider 9 is not known here"),
@@ -71,4 +72,24 @@ async fn nothing_printed_has_key_bytes(provider: &KeyProvider) {
         printed.ends_with(" DataKey(secret)") && printed.len() < 300,
         "{printed}"
     );
+}
+
+/// Rotation keeps what was wrapped before; what is wrapped afterwards names the newest key.
+async fn a_key_is_wrapped_anew(provider: &KeyProvider) {
+    let made = provider.generate(&account(1)).await.unwrap();
+    provider.rotate(&account(1)).await.unwrap();
+    let newest = provider.wrapping_key(&account(1)).await.unwrap();
+    assert_eq!(newest, provider.wrapping_key(&account(1)).await.unwrap());
+    let wrapped = provider.wrap(&account(1), &made.key).await.unwrap();
+    assert_ne!(wrapped, made.wrapped);
+    assert_eq!(WrappingKey::of(&wrapped).unwrap(), newest);
+    for wrapped in [&wrapped, &made.wrapped] {
+        assert_eq!(provider.unwrap(&account(1), wrapped).await.unwrap(), made.key);
+    }
+    let account = account(1);
+    let newest = async |rewrapped| provider.unwrap_newest(&account, rewrapped, &made.wrapped).await;
+    assert_eq!(newest(None).await.unwrap(), made.key);
+    assert_eq!(newest(Some(&wrapped)).await.unwrap(), made.key);
+    // One that is damaged is passed over.
+    assert_eq!(newest(Some(b"half".as_slice())).await.unwrap(), made.key);
 }

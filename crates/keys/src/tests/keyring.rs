@@ -2,7 +2,7 @@
 
 use super::account;
 use super::conformance::conforms;
-use crate::{KeyError, KeyProvider, Keyring, WrappedDataKey};
+use crate::{KeyError, KeyProvider, Keyring, KeyringError, WrappedDataKey, WrappingKey};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -59,6 +59,76 @@ async fn a_key_that_another_process_made_is_found() {
     let (early, late) = (open(&path), open(&path));
     let made = late.generate(&account(1)).await.unwrap();
     assert_eq!(early.unwrap(&account(1), &made.wrapped).await.unwrap(), made.key);
+}
+
+#[tokio::test]
+async fn a_revoked_key_opens_nothing_for_anybody_until_it_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring.json");
+    let keyring = Keyring::open_or_create(&path).unwrap();
+    let (provider, elsewhere) = (KeyProvider::Local(keyring.clone()), open(&path));
+    let made = provider.generate(&account(1)).await.unwrap();
+    let other = provider.generate(&account(2)).await.unwrap();
+    assert!(keyring.set_revoked(&account(1), true).await.unwrap().revoked);
+    for provider in [&provider, &elsewhere] {
+        for error in [
+            provider.unwrap(&account(1), &made.wrapped).await.unwrap_err(),
+            provider.generate(&account(1)).await.unwrap_err(),
+            provider.rotate(&account(1)).await.unwrap_err(),
+            // The older wrapping is no way around it.
+            provider
+                .unwrap_newest(&account(1), Some(&made.wrapped), &made.wrapped)
+                .await
+                .unwrap_err(),
+        ] {
+            assert!(
+                matches!(error, KeyError::Keyring(KeyringError::Revoked { .. })),
+                "{error}"
+            );
+            assert!(
+                error.is_refusal() && error.to_string().contains("123456789011"),
+                "{error}"
+            );
+        }
+        assert_eq!(provider.unwrap(&account(2), &other.wrapped).await.unwrap(), other.key);
+    }
+    assert!(!keyring.set_revoked(&account(1), false).await.unwrap().revoked);
+    assert_eq!(elsewhere.unwrap(&account(1), &made.wrapped).await.unwrap(), made.key);
+}
+
+#[tokio::test]
+async fn pruning_keeps_the_newest_key_and_those_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = Keyring::open_or_create(folder.path().join("keyring.json")).unwrap();
+    let provider = KeyProvider::Local(keyring.clone());
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(provider.generate(&account(1)).await.unwrap());
+        provider.rotate(&account(1)).await.unwrap();
+    }
+    let before = keyring.account(&account(1)).await.unwrap().unwrap().names;
+    assert_eq!(before.len(), 5);
+    let used = WrappingKey::of(&made[1].wrapped).unwrap().name().to_owned();
+    let left = keyring.prune(&account(1), [used.clone()].into()).await.unwrap();
+    assert_eq!(left.names, [before[0].clone(), used]);
+    for (number, made) in made.iter().enumerate() {
+        let opened = provider.unwrap(&account(1), &made.wrapped).await;
+        assert_eq!(opened.is_ok(), number == 1, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn rotations_end_at_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = open(&folder.path().join("keyring.json"));
+    provider.generate(&account(1)).await.unwrap();
+    for _ in 1..crate::keyring_file::KEYS_MAX {
+        provider.rotate(&account(1)).await.unwrap();
+    }
+    let error = provider.rotate(&account(1)).await.unwrap_err();
+    assert!(error.to_string().contains("has 64 keys"), "{error}");
+    let error = provider.rotate(&account(2)).await.unwrap_err();
+    assert!(error.to_string().contains("has no key for account"), "{error}");
 }
 
 /// Not a test by itself: what `concurrent_first_uses_end_with_one_key` starts many times.

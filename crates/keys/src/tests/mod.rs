@@ -7,6 +7,11 @@ mod keyring;
 #[cfg(feature = "aws-kms")]
 mod moto;
 
+#[cfg(feature = "vault")]
+mod transit_server;
+#[cfg(feature = "vault")]
+mod vault;
+
 use chunk::Account;
 
 fn account(last: u8) -> Account {

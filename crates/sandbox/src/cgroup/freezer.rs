@@ -106,6 +106,7 @@ mod tests {
         for directory in layout.directories() {
             fs::create_dir(directory).unwrap();
         }
+        layout.hand_out().unwrap();
         let limits = Limits {
             memory_bytes: 64 << 20,
             cpu_millis: 1000,

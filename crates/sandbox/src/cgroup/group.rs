@@ -117,7 +117,7 @@ impl Group {
         limit_processor(&self.layout.processor, &self.name, cpu_millis)
     }
 
-    /// Counters that a host does not have are zero.
+    /// Counters that a host does not have are zero, as is what no group counts.
     pub(crate) fn usage(&self) -> Usage {
         let file = |place: &Place, v1: &str, v2: &str| {
             let name = if matches!(place, Place::V1(_)) { v1 } else { v2 };
@@ -129,6 +129,7 @@ impl Group {
         let processor = file(accounting, "cpuacct.usage", "cpu.stat");
         Usage {
             memory_bytes: number(file(memory, "memory.usage_in_bytes", "memory.current")),
+            tmp_bytes: 0,
             memory_peak_bytes: number(file(memory, "memory.max_usage_in_bytes", "memory.peak")),
             out_of_memory_kills: field(&file(memory, "memory.oom_control", "memory.events"), "oom_kill"),
             cpu_us: match accounting {

@@ -128,7 +128,7 @@ impl Layout {
     }
 
     /// Gives the groups of a version 2 tree their controllers, from our own group downwards.
-    fn hand_out(&self) -> Result<(), SandboxError> {
+    pub(super) fn hand_out(&self) -> Result<(), SandboxError> {
         let needs = [&self.memory, &self.processor, &self.processes];
         let wanted: Vec<_> = V2_CONTROLLERS
             .iter()

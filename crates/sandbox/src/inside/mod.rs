@@ -6,7 +6,10 @@ mod rights;
 mod root;
 mod user;
 
+pub(crate) use root::{HOSTS_FILE, RESOLVER_FILE};
+
 use crate::kernel::{self, Forked};
+use crate::outbound;
 use crate::seccomp::Filters;
 use crate::socket;
 use crate::spawner::report;
@@ -54,18 +57,21 @@ fn become_ready(birth: Birth<'_>) -> Result<OwnedFd, Failure> {
     die_with_spawner()?;
     let listener = loopback::listen()?;
     rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "set the host name".to_owned())?;
-    let (Mounts, mounts) =
+    let (Mounts { address }, mounts) =
         socket::receive_within(&birth.builder, BUILDER_WAIT).step(|| "get the mounts from the builder".to_owned())?;
     drop(birth.builder);
+    if let Some(address) = address {
+        outbound::enter(address)?;
+    }
     rights::become_root_inside()?;
     // Changing ids has cleared it.
     die_with_spawner()?;
-    root::enter(spec, mounts)?;
+    let tmp = root::enter(spec, mounts)?;
     rights::keep_the_few()?;
     let signals = kernel::child_signals().step(|| "watch children".to_owned())?;
     let init = pidfd_open(getpid(), PidfdFlags::empty()).step(|| "open a pidfd of init".to_owned())?;
-    socket::send(birth.control, &Created::Ready, &[listener.as_fd(), init.as_fd()])
-        .step(|| "hand over the listener".to_owned())?;
+    let descriptors = [listener.as_fd(), init.as_fd(), tmp.as_fd()];
+    socket::send(birth.control, &Created::Ready, &descriptors).step(|| "hand over the listener".to_owned())?;
     // Only now, so that the caller goes on meanwhile: the kernel works on a filter of this length for a good part of a
     // millisecond. Nothing but this code runs here before the first request is read, and without a filter none is.
     birth.filters.install()?;

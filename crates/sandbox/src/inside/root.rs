@@ -1,14 +1,14 @@
 //! The sandbox's file system.
 //!
-//! The image is shared and read-only, so everything is laid over it: `/proc`, `/dev`, `/dev/shm`, `/tmp` and the
-//! overlays. Their sources are detached mounts that the builder made, so nothing here names a path of the host, and
+//! The image is shared and read-only, so everything is laid over it: `/proc`, `/dev`, `/dev/shm`, `/tmp`, a file or two
+//! of `/etc`, and the overlays. Their sources are detached mounts that the builder made, so nothing here names a path of the host, and
 //! all targets are resolved after `pivot_root`, when a symlink of a hostile image can lead nowhere but into the image.
 //!
-//! An image from scratch may lack those directories. Then, and only then, an overlay file system without an upper layer
-//! joins the image with a small tree of the missing directories.
+//! An image from scratch may lack those directories and files. Then, and only then, an overlay file system without an upper layer
+//! joins the image with a small tree of what is missing.
 
 use crate::kernel::{MountAttributes, set_mount_attributes};
-use crate::spec::SandboxSpec;
+use crate::spec::{SandboxNetwork, SandboxSpec};
 use crate::wire::{Failure, Step};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -18,9 +18,13 @@ use rustix::mount::{
 };
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// A directory that exists on every host; the new root is attached there before it becomes the root.
 const SCRATCH: &str = "/proc";
+/// Names in `/etc` of the files that the builder made.
+pub(crate) const HOSTS_FILE: &str = "hosts";
+pub(crate) const RESOLVER_FILE: &str = "resolv.conf";
 /// Of `/proc`, writable for root inside or dangerous to write; as in the OCI runtimes' defaults (runc, Docker).
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// Of `/proc`, telling of the host; same source.
@@ -35,12 +39,16 @@ const MASKED_FILES: [&str; 7] = [
 ];
 const MASKED_DIRECTORIES: [&str; 3] = ["acpi", "asound", "scsi"];
 
-/// Makes the image and what lies over it the root of this mount namespace.
-pub(super) fn enter(spec: &SandboxSpec, mounts: Vec<OwnedFd>) -> Result<(), Failure> {
+/// Makes the image and what lies over it the root of this mount namespace; gives the mount of `/tmp`.
+pub(super) fn enter(spec: &SandboxSpec, mounts: Vec<OwnedFd>) -> Result<OwnedFd, Failure> {
     let mut mounts = mounts.into_iter();
-    let (Some(image), Some(devices), Some(tmp), Some(shared)) =
-        (mounts.next(), mounts.next(), mounts.next(), mounts.next())
-    else {
+    let (Some(image), Some(devices), Some(files), Some(tmp), Some(shared)) = (
+        mounts.next(),
+        mounts.next(),
+        mounts.next(),
+        mounts.next(),
+        mounts.next(),
+    ) else {
         return Err(Failure {
             step: "get the mounts from the builder".to_owned(),
             errno: libc::EPROTO,
@@ -55,11 +63,33 @@ pub(super) fn enter(spec: &SandboxSpec, mounts: Vec<OwnedFd>) -> Result<(), Fail
     attach(&devices, "/dev")?;
     mask(&processes)?;
     attach(&shared, "/dev/shm")?;
+    lay_files(&files, spec)?;
     attach(&tmp, "/tmp")?;
     for (overlay, (_, target)) in mounts.zip(&spec.overlays) {
         attach(&overlay, target)?;
     }
-    Ok(())
+    Ok(tmp)
+}
+
+/// A mount that is attached nowhere gives no part of itself, so it lies on `/tmp` for a moment.
+fn lay_files(files: &OwnedFd, spec: &SandboxSpec) -> Result<(), Failure> {
+    attach(files, "/tmp")?;
+    for name in files_of(spec) {
+        let laid = clone(files, name).and_then(|file| attach_to(&file, &format!("/etc/{name}")));
+        match laid {
+            // A symlink of the image that leads nowhere: nothing that reads it finds anything, as before.
+            Err(Errno::NOENT) => {}
+            other => other.step(|| format!("mount /etc/{name}"))?,
+        }
+    }
+    unmount("/tmp", UnmountFlags::DETACH).step(|| "take the files of /etc from /tmp".to_owned())
+}
+
+fn files_of(spec: &SandboxSpec) -> &'static [&'static str] {
+    match spec.network {
+        SandboxNetwork::Off => &[HOSTS_FILE],
+        SandboxNetwork::Outbound => &[HOSTS_FILE, RESOLVER_FILE],
+    }
 }
 
 fn processes() -> rustix::io::Result<OwnedFd> {
@@ -75,26 +105,41 @@ fn complete(spec: &SandboxSpec, image: OwnedFd) -> Result<OwnedFd, Failure> {
     let overlays = spec.overlays.iter().map(|(_, target)| target.as_str());
     let mut missing = Vec::new();
     for target in ["/proc", "/dev", "/tmp"].into_iter().chain(overlays) {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat2(
-            &image,
-            target,
-            flags,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        ) {
-            Ok(_) => {}
-            Err(Errno::NOENT) => missing.push(target),
-            Err(error) => return Err(error).step(|| format!("use {target} of the image as a directory")),
+        if !has(&image, target, OFlags::DIRECTORY)? {
+            missing.push((target.to_owned(), Kind::Directory));
+        }
+    }
+    for name in files_of(spec) {
+        let target = format!("/etc/{name}");
+        if !has(&image, &target, OFlags::empty())? {
+            missing.push((target, Kind::File));
         }
     }
     if missing.is_empty() {
         return Ok(image);
     }
-    join(&image, &missing).step(|| format!("add the directories {} to the image", missing.join(", ")))
+    let names = || missing.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>();
+    join(&image, &missing).step(|| format!("add {} to the image", names().join(", ")))
 }
 
-fn join(image: &OwnedFd, missing: &[&str]) -> Result<OwnedFd, std::io::Error> {
+/// What a target has to be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Directory,
+    File,
+}
+
+fn has(image: &OwnedFd, target: &str, kind: OFlags) -> Result<bool, Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | kind;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match openat2(image, target, flags, Mode::empty(), resolve) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error).step(|| format!("use {target} of the image")),
+    }
+}
+
+fn join(image: &OwnedFd, missing: &[(String, Kind)]) -> Result<OwnedFd, std::io::Error> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "mode", "755")?;
     fsconfig_create(&context)?;
@@ -102,8 +147,8 @@ fn join(image: &OwnedFd, missing: &[&str]) -> Result<OwnedFd, std::io::Error> {
     place(&scratch, SCRATCH)?;
     fs::create_dir(format!("{SCRATCH}/image"))?;
     place(image, &format!("{SCRATCH}/image"))?;
-    for target in missing {
-        make_directories(&format!("{SCRATCH}/missing"), target)?;
+    for (target, kind) in missing {
+        make(Path::new(&format!("{SCRATCH}/missing{target}")), *kind)?;
     }
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "lowerdir", format!("{SCRATCH}/image:{SCRATCH}/missing"))?;
@@ -114,12 +159,18 @@ fn join(image: &OwnedFd, missing: &[&str]) -> Result<OwnedFd, std::io::Error> {
 }
 
 /// The umask is empty here, and directories that all may enter are wanted.
-fn make_directories(base: &str, target: &str) -> std::io::Result<()> {
+fn make(path: &Path, kind: Kind) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(format!("{base}{target}"))
+    let directory = match kind {
+        Kind::Directory => path,
+        Kind::File => path.parent().unwrap_or(path),
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(directory)?;
+    match kind {
+        Kind::Directory => Ok(()),
+        Kind::File => fs::write(path, ""),
+    }
 }
 
 /// `pivot_root` and not `chroot`: afterwards the host's tree is not hidden but gone.
@@ -137,8 +188,12 @@ fn place(mount: &OwnedFd, target: &str) -> rustix::io::Result<()> {
 }
 
 fn attach(mount: &OwnedFd, target: &str) -> Result<(), Failure> {
+    attach_to(mount, target).step(|| format!("mount {target}"))
+}
+
+fn attach_to(mount: &OwnedFd, target: &str) -> rustix::io::Result<()> {
     let follow = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
-    move_mount(mount, "", CWD, target, follow).step(|| format!("mount {target}"))
+    move_mount(mount, "", CWD, target, follow)
 }
 
 /// Hides or locks parts of `/proc`. A kernel without one of them has nothing to hide.

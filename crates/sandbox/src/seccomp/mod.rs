@@ -6,6 +6,7 @@
 //! that it may not, and not that the kernel is old.
 
 mod allowed;
+mod ranges;
 
 use crate::wire::{Failure, Step};
 use seccompiler::{
@@ -42,17 +43,10 @@ pub(crate) struct Filters {
 
 impl Filters {
     pub(crate) fn build() -> Self {
+        let (allow, refuse) = (SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32));
         Self {
-            allowing: compile(
-                allowing(),
-                SeccompAction::Errno(libc::ENOSYS as u32),
-                SeccompAction::Allow,
-            ),
-            refusing: compile(
-                refusing(),
-                SeccompAction::Allow,
-                SeccompAction::Errno(libc::EPERM as u32),
-            ),
+            allowing: compile(allowing(), SeccompAction::Errno(libc::ENOSYS as u32), allow.clone()),
+            refusing: compile(refusing(), allow, refuse),
         }
     }
 
@@ -69,9 +63,13 @@ impl Filters {
 
 fn compile(rules: Rules, otherwise: SeccompAction, matching: SeccompAction) -> BpfProgram {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("Lambent is built for x86_64 and aarch64");
-    SeccompFilter::new(rules, otherwise, matching, architecture)
+    let answer = matching.clone().into();
+    let (plain, judged): (Rules, Rules) = rules.into_iter().partition(|(_, conditions)| conditions.is_empty());
+    let plain: Vec<i64> = plain.into_keys().collect();
+    let filter = SeccompFilter::new(judged, otherwise, matching, architecture)
         .and_then(BpfProgram::try_from)
-        .expect("both tables are constant, and a test compiles them")
+        .expect("both tables are constant, and a test compiles them");
+    ranges::answer_first(&plain, answer, filter)
 }
 
 fn allowing() -> Rules {

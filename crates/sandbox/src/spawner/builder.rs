@@ -65,12 +65,13 @@ fn build(
     drop(far);
     // From here on a failure closes `near`, and init ends.
     map_ids(init, request.ids_from)?;
-    if request.spec.network == SandboxNetwork::Outbound {
-        outbound::connect(init, request.ids_from)?;
-    }
+    let address = match request.spec.network {
+        SandboxNetwork::Off => None,
+        SandboxNetwork::Outbound => Some(outbound::connect(init)?),
+    };
     let mounts = host_mounts(request, init)?;
     let descriptors: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
-    socket::send(&near, &Mounts, &descriptors).step(|| "hand the mounts to init".to_owned())
+    socket::send(&near, &Mounts { address }, &descriptors).step(|| "hand the mounts to init".to_owned())
 }
 
 /// Init inherits the hard limit, and cannot raise it any more.
@@ -96,6 +97,7 @@ fn host_mounts(request: &CreateRequest, init: Pid) -> Result<Vec<OwnedFd>, Failu
     let mut all = vec![
         mounts::image(&spec.root, &user_namespace)?,
         mounts::devices(request.ids_from)?,
+        mounts::files(&spec.hostname, request.resolver.as_deref(), request.ids_from)?,
         mounts::memory("/tmp", spec.tmp_bytes, request.ids_from)?,
         // As Linux's own default: half of the memory.
         mounts::memory("/dev/shm", spec.memory_bytes / 2, request.ids_from)?,

@@ -10,9 +10,10 @@ pub use serve::run_spawner;
 
 use crate::cgroup::{Group, Layout, Limits, clear};
 use crate::error::SandboxError;
-use crate::sandbox::Sandbox;
+use crate::outbound::Outbound;
+use crate::sandbox::{Born, Sandbox};
 use crate::socket;
-use crate::spec::{SandboxSpec, SpawnerSettings, is_name};
+use crate::spec::{SandboxNetwork, SandboxSpec, SpawnerSettings, is_name};
 use crate::wire::{CreateRequest, Created, SpawnerReady, ToSpawner};
 pub(crate) use ranges::IdRange;
 use ranges::Ranges;
@@ -39,11 +40,12 @@ pub struct Spawner {
     socket: Option<Mutex<OwnedFd>>,
     child: Child,
     layout: Layout,
+    outbound: Outbound,
     ranges: Arc<Ranges>,
 }
 
 impl Spawner {
-    /// Starts the child process, and clears control groups that a dead predecessor of the same name left.
+    /// Starts the child process, and clears control groups and rules that a dead predecessor of the same name left.
     ///
     /// # Errors
     /// [`SandboxError::SpawnerStart`], [`SandboxError::CgroupMissing`] or [`SandboxError::Cgroup`].
@@ -80,9 +82,14 @@ impl Spawner {
             socket: Some(Mutex::new(near)),
             child,
             layout: layout.clone(),
+            outbound: Outbound::new(&settings.cgroup),
             ranges: Arc::new(Ranges::default()),
         };
-        spawner.send(&ToSpawner::Begin { groups: layout.clone() }, &[])?;
+        let begin = ToSpawner::Begin {
+            groups: layout.clone(),
+            name: settings.cgroup.clone(),
+        };
+        spawner.send(&begin, &[])?;
         spawner.with_socket(|near| socket::receive_within::<SpawnerReady>(near, START_WAIT))?;
         Ok(spawner)
     }
@@ -90,7 +97,7 @@ impl Spawner {
     /// Makes one sandbox. Threads may call this at the same time; they do not wait for each other.
     ///
     /// # Errors
-    /// [`SandboxError::InvalidSpec`], [`SandboxError::TooMany`], [`SandboxError::Cgroup`],
+    /// [`SandboxError::InvalidSpec`], [`SandboxError::TooMany`], [`SandboxError::Outbound`], [`SandboxError::Cgroup`],
     /// [`SandboxError::SpawnerGone`], [`SandboxError::Setup`] with the step that failed, [`SandboxError::Dead`] or
     /// [`SandboxError::Unresponsive`]. Nothing is left behind after an error.
     pub fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, SandboxError> {
@@ -99,13 +106,17 @@ impl Spawner {
             sandbox: spec.name.clone(),
             max: ranges::RANGES,
         })?;
+        let resolver = match spec.network {
+            SandboxNetwork::Off => None,
+            SandboxNetwork::Outbound => Some(self.outbound.prepare()?.text().to_owned()),
+        };
         let group = Group::make(&self.layout, &spec.name, Limits::from(spec))?;
-        let made = self.ask(spec, &group, &range).and_then(|control| {
-            let (listener, init) = await_created(&spec.name, &control)?;
-            Ok((control, listener, init))
+        let made = self.ask(spec, &group, &range, resolver).and_then(|control| {
+            let born = await_created(&spec.name, &control)?;
+            Ok((control, born))
         });
         match made {
-            Ok((control, listener, init)) => Ok(Sandbox::new(&spec.name, control, listener, init, group, range)),
+            Ok((control, born)) => Ok(Sandbox::new(&spec.name, control, born, group, range)),
             Err(error) => {
                 group.kill_all();
                 if !group.remove_within(KILL_WAIT) {
@@ -117,7 +128,13 @@ impl Spawner {
     }
 
     /// Hands the request over; gives our end of the new sandbox's socket.
-    fn ask(&self, spec: &SandboxSpec, group: &Group, range: &IdRange) -> Result<OwnedFd, SandboxError> {
+    fn ask(
+        &self,
+        spec: &SandboxSpec,
+        group: &Group,
+        range: &IdRange,
+        resolver: Option<String>,
+    ) -> Result<OwnedFd, SandboxError> {
         let (near, far) = socket::pair().map_err(|source| SandboxError::SpawnerGone { source })?;
         let unified = group.unified()?;
         let tasks = group.tasks()?;
@@ -125,6 +142,7 @@ impl Spawner {
             spec: spec.clone(),
             ids_from: range.first(),
             unified: unified.is_some(),
+            resolver,
         });
         let descriptors: Vec<_> = [&far]
             .into_iter()
@@ -158,20 +176,25 @@ impl Drop for Spawner {
         if let Err(error) = clear(&self.layout) {
             tracing::error!(%error, "control groups of sandboxes are left");
         }
+        self.outbound.clear();
     }
 }
 
-fn await_created(sandbox: &str, control: &OwnedFd) -> Result<(std::net::TcpListener, OwnedFd), SandboxError> {
+fn await_created(sandbox: &str, control: &OwnedFd) -> Result<Born, SandboxError> {
     let answer = socket::receive_within::<Created>(control, CREATE_WAIT);
     let (created, descriptors) = answer.map_err(|source| no_answer(sandbox, "start", CREATE_WAIT, source))?;
     if let Created::Failed(failure) = created {
         return Err(SandboxError::setup(sandbox, failure));
     }
-    let Ok([listener, init]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+    let Ok([listener, init, tmp]) = <[OwnedFd; 3]>::try_from(descriptors) else {
         let source = io::ErrorKind::InvalidData.into();
         return Err(no_answer(sandbox, "start", CREATE_WAIT, source));
     };
-    Ok((listener.into(), init))
+    Ok(Born {
+        listener: listener.into(),
+        init,
+        tmp,
+    })
 }
 
 /// What a silent sandbox means.

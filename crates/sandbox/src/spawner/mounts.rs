@@ -1,12 +1,17 @@
 //! Mounts that need the host's rights, made detached: they belong to no mount namespace until init attaches them.
 
+use crate::inside::{HOSTS_FILE, RESOLVER_FILE};
 use crate::kernel::{MountAttributes, set_mount_attributes};
 use crate::wire::{Failure, Step};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, chownat, makedev, mkdirat, mknodat, symlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, makedev, mkdirat, mknodat, openat, symlinkat,
+};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     open_tree,
 };
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -26,6 +31,8 @@ const LINKS: [(&str, &str); 4] = [
 ];
 /// Of `/dev`: it holds names only, and is read-only.
 const DEVICES_BYTES: u64 = 64 << 10;
+/// Of the files of `/etc`: a page for each, and some more.
+const FILES_BYTES: u64 = 64 << 10;
 
 /// A tree of the host as the sandbox may see it: read-only, and with its owners 0..=65535 as the same ids inside.
 ///
@@ -89,6 +96,34 @@ fn fill_devices(mount: &OwnedFd, owner: u32) -> rustix::io::Result<()> {
         symlinkat(target, mount, name)?;
     }
     mkdirat(mount, "shm", Mode::from_raw_mode(0o755))
+}
+
+/// Files that tell of the sandbox's own network, read-only, to be laid over those of the image: `hosts`, and
+/// `resolv.conf` if there is anybody to ask.
+pub(super) fn files(hostname: &str, resolver: Option<&str>, owner: u32) -> Result<OwnedFd, Failure> {
+    let flags =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = tmpfs(FILES_BYTES, "755", owner, flags).step(|| "make the files of /etc".to_owned())?;
+    let hosts = format!("127.0.0.1 localhost {hostname}\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n");
+    let resolver = resolver.map(|text| (RESOLVER_FILE, text));
+    for (name, text) in [(HOSTS_FILE, hosts.as_str())].into_iter().chain(resolver) {
+        write_file(&mount, name, text, owner).step(|| format!("write /etc/{name}"))?;
+    }
+    let attributes = MountAttributes {
+        set: libc::MOUNT_ATTR_RDONLY,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        user_namespace: 0,
+    };
+    set_mount_attributes(&mount, &attributes).step(|| "make the files of /etc read-only".to_owned())?;
+    Ok(mount)
+}
+
+fn write_file(directory: &OwnedFd, name: &str, text: &str, owner: u32) -> std::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
+    fchown(&file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
+    File::from(file).write_all(text.as_bytes())
 }
 
 fn tmpfs(bytes: u64, mode: &str, owner: u32, flags: MountAttrFlags) -> rustix::io::Result<OwnedFd> {

@@ -3,6 +3,7 @@
 use super::builder;
 use crate::cgroup::clear;
 use crate::kernel::{self, Blocked, Forked};
+use crate::outbound;
 use crate::seccomp::Filters;
 use crate::socket;
 use crate::wire::{CreateRequest, Created, Failure, SpawnerReady, Step, ToSpawner};
@@ -29,7 +30,7 @@ fn serve() -> io::Result<()> {
     let mut socket = Some(settle()?);
     let filters = Filters::build();
     let begin = socket.as_ref().map(socket::receive::<ToSpawner>).transpose()?.flatten();
-    let Some((ToSpawner::Begin { groups }, _)) = begin else {
+    let Some((ToSpawner::Begin { groups, name }, _)) = begin else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "standard input is not the socket of a Spawner",
@@ -39,6 +40,7 @@ fn serve() -> io::Result<()> {
     // With the socket closed, a caller that still lives learns at once that we are gone.
     drop(socket);
     clear(&groups).map_err(io::Error::other)?;
+    outbound::clear(&name);
     served
 }
 

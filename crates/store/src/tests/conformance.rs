@@ -290,13 +290,13 @@ async fn two_writers_of_the_same_chunks_both_succeed(test: &TestStore) {
 
 async fn unknown_roots_are_refused(test: &TestStore) {
     test.objects
-        .put(&layout::root(9), r#"{"version":2,"more":1}"#.into())
+        .put(&layout::root(9, 1), r#"{"version":3,"more":1}"#.into())
         .await
         .unwrap();
     let refused = test.store.active_root().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadData);
     assert!(
-        refused.to_string().contains("its version 2 is not known here"),
+        refused.to_string().contains("its version 3 is not known here"),
         "{refused}"
     );
 }

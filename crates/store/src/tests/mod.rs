@@ -6,6 +6,7 @@ mod failing;
 mod faults;
 mod killed;
 mod moto;
+mod simulation;
 mod unreachable;
 
 use chunk::ChunkId;

@@ -9,7 +9,7 @@ use api::{ImageAddress, TierBytes};
 use chunk::Account;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
@@ -31,7 +31,17 @@ pub(crate) struct DeviceError {
 pub(crate) struct Device {
     mounts: Arc<dyn ImageMounts>,
     mounted: OnceCell<MountedTree>,
+    /// Whether the record of what starts touch has been ended.
+    is_recorded: AtomicBool,
+    figures: Mutex<Figures>,
     last_use: Mutex<Instant>,
+}
+
+/// What the daemon last said of an image's reads, and when it was asked.
+#[derive(Debug, Default)]
+struct Figures {
+    asked: Option<Instant>,
+    read: Vec<TierBytes>,
 }
 
 /// All mounted images.
@@ -64,6 +74,8 @@ impl Devices {
             Arc::new(Device {
                 mounts: Arc::clone(&self.mounts),
                 mounted: OnceCell::new(),
+                is_recorded: AtomicBool::new(false),
+                figures: Mutex::default(),
                 last_use: Mutex::new(Instant::now()),
             })
         }));
@@ -143,17 +155,31 @@ impl Device {
     }
 
     /// What has been read of it by tier; nothing when that cannot be said. Blocks.
+    ///
+    /// Many starts at once ask at once, and the daemon has a thread for each question: who has to wait for an earlier
+    /// question takes the answer of the next one, which was asked after his own, and so was his.
     pub(crate) fn read_bytes(&self) -> Vec<TierBytes> {
-        self.mounts.read_bytes(self.tree()).unwrap_or_else(|error| {
-            tracing::warn!("what a start read of {} is not known: {error}", self.tree().display());
-            Vec::new()
-        })
+        let asked = Instant::now();
+        let mut last = lock(&self.figures);
+        if last.asked.is_none_or(|last| last < asked) {
+            last.asked = Some(Instant::now());
+            last.read = self.mounts.read_bytes(self.tree()).unwrap_or_else(|error| {
+                tracing::warn!("what a start read of {} is not known: {error}", self.tree().display());
+                Vec::new()
+            });
+        }
+        last.read.clone()
     }
 
-    /// Ends the record of what a start touches. Blocks.
+    /// Ends the record of what a start touches. There is one for each time that an image is attached, so later starts
+    /// need not ask the daemon again. Blocks.
     pub(crate) fn ready(&self) {
-        if let Err(error) = self.mounts.ready(self.tree()) {
-            tracing::warn!("a start from {} is not recorded: {error}", self.tree().display());
+        if self.is_recorded.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.mounts.ready(self.tree()) {
+            Ok(()) => self.is_recorded.store(true, Ordering::Relaxed),
+            Err(error) => tracing::warn!("a start from {} is not recorded: {error}", self.tree().display()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How an image comes onto this machine: through the mount daemon, or, in tests, as a directory that is there.
 
-use crate::{Client, ClientError, MountRequest, Selector};
+use crate::{Client, ClientError, MountRequest, MountedImage, Selector};
 use api::{ImageAddress, TierBytes};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ impl fmt::Debug for DaemonMounts {
 impl ImageMounts for DaemonMounts {
     fn mount(&self, image: &ImageAddress, target: &Path) -> Result<MountedTree, MountError> {
         let request = MountRequest {
-            image: image.clone(),
+            image: MountedImage::Found(image.clone()),
             target: target.to_owned(),
         };
         let mounted = self.ask(|client| client.mount(request.clone()))?;
@@ -112,7 +112,12 @@ impl ImageMounts for DaemonMounts {
     fn read_bytes(&self, tree: &Path) -> Result<Vec<TierBytes>, MountError> {
         let selector = Selector::Directory(tree.to_owned());
         let stats = self.ask(|client| client.stats(selector.clone()))?;
-        let tiers = [("memory", stats.memory), ("disk", stats.disk), ("origin", stats.origin)];
+        let tiers = [
+            ("memory", stats.memory),
+            ("disk", stats.disk),
+            ("zone", stats.zone),
+            ("origin", stats.origin),
+        ];
         Ok(tiers
             .into_iter()
             .map(|(tier, read)| TierBytes {

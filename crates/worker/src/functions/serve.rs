@@ -289,7 +289,11 @@ impl Environment {
             return;
         };
         let usage = processes.usage();
-        let seen = usage.memory_peak_bytes.max(usage.memory_bytes);
+        // Files of /tmp are no memory of the function. What was removed before this look is counted, though.
+        let seen = usage
+            .memory_peak_bytes
+            .max(usage.memory_bytes)
+            .saturating_sub(usage.tmp_bytes);
         self.memory_peak = (self.memory_peak.0.max(seen), Some(Instant::now()));
     }
 }

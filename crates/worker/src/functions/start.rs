@@ -16,7 +16,7 @@ use super::serve::refuse_with;
 use super::variables::{extension_variables, runtime_variables};
 use crate::runtime_api::{FunctionDescription, RuntimeApiParts, RuntimeEvent, ShutdownReason, TooManyExtensions};
 use api::{Initialization, InvokeError, Lease, TierBytes};
-use sandbox::{ProcessSpec, Sandbox, SandboxError};
+use sandbox::{Dialer, ProcessSpec, Sandbox, SandboxError};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -362,7 +362,8 @@ async fn prepare(parts: PrepareParts, begun: &mut Begun) -> Result<Prepared, Pre
         Ok((sandbox, extensions))
     };
     let (sandbox, extensions) = spawn_blocking(make).await.map_err(io::Error::other)??;
-    let processes = Processes::new(sandbox, api_parts(&lease))?;
+    let parts = api_parts(&lease, sandbox.dialer()?);
+    let processes = Processes::new(sandbox, parts)?;
     begun.clock.part("sandbox", begin);
     processes.api.expect_extensions(extensions.clone())?;
     Ok(Prepared {
@@ -406,7 +407,7 @@ fn trees(lease: &Lease, devices: &[Arc<Device>]) -> Result<Trees, PrepareError> 
     })
 }
 
-fn api_parts(lease: &Lease) -> RuntimeApiParts {
+fn api_parts(lease: &Lease, dialer: Dialer) -> RuntimeApiParts {
     RuntimeApiParts {
         function: FunctionDescription {
             name: lease.function.name.clone(),
@@ -414,7 +415,7 @@ fn api_parts(lease: &Lease) -> RuntimeApiParts {
             handler: lease.program.handler.clone(),
             account: lease.function.account.to_string(),
         },
-        connector: None,
+        connector: Some(Arc::new(move |port| dialer.connect(port))),
     }
 }
 

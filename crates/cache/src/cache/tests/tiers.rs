@@ -31,7 +31,7 @@ async fn a_chunk_comes_from_the_nearest_tier_that_has_it() {
 
     let report = cache.report();
     let hits = Tier::ALL.map(|tier| (report.tier(tier).hits, report.tier(tier).misses));
-    assert_eq!(hits, [(1, 1), (1, 0), (0, 0)]);
+    assert_eq!(hits, [(1, 1), (1, 0), (0, 0), (0, 0)]);
     assert_eq!(report.tier(Tier::Disk).hit_bytes, 5000);
     assert_eq!(report.tier(Tier::Disk).latency.count, 1);
 }

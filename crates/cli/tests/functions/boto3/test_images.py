@@ -5,8 +5,10 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 import unittest
 
+import image_layout
 import support
 
 CORPUS = pathlib.Path(os.environ["LAMBENT_CORPUS"])
@@ -27,6 +29,14 @@ def push(image, name):
     host, key = endpoint()
     words = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", "--dest-creds", key]
     subprocess.run([*words, f"oci:{CORPUS / image}:latest", f"docker://{host}/{name}"], check=True, capture_output=True)
+    return f"{host}/{name}"
+
+
+def push_handler(name, config, *how):
+    """Pushes a small image of the handler; gives its reference."""
+    host, key = endpoint()
+    with tempfile.TemporaryDirectory() as folder:
+        image_layout.copy(image_layout.write(pathlib.Path(folder) / "image", config, *how), f"{host}/{name}", key)
     return f"{host}/{name}"
 
 
@@ -71,6 +81,45 @@ class Images(support.FunctionTest):
         response = self.invoke(name, {})
         self.assertEqual(response["FunctionError"], "Unhandled")
         self.assertEqual(json.loads(response["Payload"])["errorType"], "Runtime.InvalidEntrypoint")
+
+    def test_each_part_of_the_configuration_is_overridden_alone(self):
+        # Unlike `docker run --entrypoint`, which drops CMD: Lambda's parts are values of their own.
+        config = {"Entrypoint": ["/bootstrap", "--entry"], "Cmd": ["one", "two"], "WorkingDir": "/tmp"}
+        uri = push_handler("handler:v1", config, ("bootstrap", "other"))
+        name = self.create_image(uri)
+        cases = [
+            ({}, ["/bootstrap", "--entry", "one", "two"]),
+            ({"Command": ["x"]}, ["/bootstrap", "--entry", "x"]),
+            ({"EntryPoint": ["/other"]}, ["/other", "one", "two"]),
+            ({"EntryPoint": ["/other", "-e"], "Command": ["x", "y"]}, ["/other", "-e", "x", "y"]),
+            ({"EntryPoint": [], "Command": []}, ["/bootstrap", "--entry", "one", "two"]),
+        ]
+        for override, arguments in cases:
+            self.aws.update_function_configuration(FunctionName=name, ImageConfig=override)
+            self.active(name)
+            self.assertEqual(self.ask(name, {"do": "arguments"}), arguments, override)
+
+    def test_an_image_without_entry_point_runs_its_command(self):
+        name = self.create_image(push_handler("handler:v2", {"Cmd": ["/bootstrap", "a"]}))
+        self.assertEqual(self.ask(name, {"do": "arguments"}), ["/bootstrap", "a"])
+
+    def test_an_image_without_a_program_fails_and_says_so(self):
+        uri = push_handler("handler:v3", {})
+        name = self.create(wait=False, PackageType="Image", Code={"ImageUri": uri}, Runtime=None, Handler=None)
+        found = support.settled(self.aws, name)
+        self.assertEqual((found["State"], found["StateReasonCode"]), ("Failed", "InvalidImage"))
+        self.assertIn("neither ENTRYPOINT nor CMD", found["StateReason"])
+        # It is mended by what it lacks.
+        self.aws.update_function_configuration(FunctionName=name, ImageConfig={"EntryPoint": ["/bootstrap"]})
+        self.active(name)
+        self.assertEqual(self.ask(name, {"do": "arguments"}), ["/bootstrap"])
+
+    def test_an_image_for_another_processor_is_refused(self):
+        other = {"amd64": "arm64", "arm64": "amd64"}[image_layout.PROCESSOR]
+        uri = push_handler("handler:v4", {"Entrypoint": ["/bootstrap"]}, ("bootstrap",), other)
+        with self.assertRaises(self.aws.exceptions.InvalidParameterValueException) as caught:
+            self.create_image(uri)
+        self.assertIn(f"the image is for linux/{other}", str(caught.exception))
 
     def test_an_image_that_is_not_there_is_refused(self):
         host, _ = endpoint()

@@ -40,6 +40,16 @@ class Publish(FunctionTest):
         self.assertEqual(first["Description"], "first")
         self.assertEqual(len(self.aws.list_versions_by_function(FunctionName=name)["Versions"]), 2)
 
+    def test_a_description_of_the_function_is_a_change_and_one_of_the_version_is_none(self):
+        name = self.create(Description="a")
+        self.assertEqual(self.aws.publish_version(FunctionName=name, Description="of 1")["Version"], "1")
+        self.assertEqual(self.aws.publish_version(FunctionName=name)["Version"], "1")
+        self.aws.update_function_configuration(FunctionName=name, Description="b")
+        self.active(name)
+        second = self.aws.publish_version(FunctionName=name)
+        self.assertEqual((second["Version"], second["Description"]), ("2", "b"))
+        self.assertEqual(self.aws.publish_version(FunctionName=name, Description="c")["Version"], "2")
+
     def test_only_the_expected_code_and_revision_are_published(self):
         name = self.create()
         found = self.aws.get_function_configuration(FunctionName=name)

@@ -169,6 +169,23 @@ impl Repositories {
         Ok(page(tags.collect(), count, last))
     }
 
+    /// The blobs that a stored manifest names; `None` when it cannot be read.
+    pub(super) fn names_of(&self, manifest: &Blob) -> Option<Vec<Blob>> {
+        let bytes = self.blobs().read(manifest, MANIFEST_BYTES_MAX).ok()??;
+        let manifest: WireManifest = serde_json::from_slice(&bytes).ok()?;
+        let descriptors = manifest.config.iter().chain(manifest.layers.iter().flatten());
+        let names = descriptors.filter_map(|descriptor| descriptor.digest.parse().ok());
+        Some(names.collect())
+    }
+
+    fn manifest_length(&self, repository: &Path, blob: &Blob) -> Result<Option<u64>, RepositoryError> {
+        let link = repository.join("manifests").join(blob.hex());
+        if found(fs::metadata(&link)).map_err(failed("read", &link))?.is_none() {
+            return Ok(None);
+        }
+        Ok(self.blobs().claim(blob)?)
+    }
+
     fn check_names(
         &self,
         account: &Account,
@@ -201,11 +218,12 @@ impl Repositories {
                 digest: descriptor.digest.chars().take(160).collect(),
             };
             let blob: Blob = descriptor.digest.parse().map_err(|_| missing())?;
-            let link = repository.join(directory).join(blob.hex());
-            if found(fs::metadata(&link)).map_err(failed("read", &link))?.is_none() {
-                return Err(missing());
-            }
-            if self.blobs().bytes_of(&blob)? != Some(descriptor.size) {
+            let bytes = if directory == "blobs" {
+                self.claim(&repository, &blob)?
+            } else {
+                self.manifest_length(&repository, &blob)?
+            };
+            if bytes.ok_or_else(missing)? != descriptor.size {
                 return Err(invalid(format!(
                     "{blob} has another size than {} bytes",
                     descriptor.size
@@ -225,6 +243,18 @@ impl WireManifest {
         let config = self.config.as_ref().map(|config| config.media_type.as_str());
         self.is_index() || config.is_some_and(|config| IMAGE_CONFIG_TYPES.contains(&config))
     }
+}
+
+/// Checks a document as it is before it is stored, but for what it names; gives the digests of that.
+///
+/// # Errors
+/// If it would be refused.
+pub fn manifest_names(content_type: &str, bytes: &[u8]) -> Result<Vec<String>, RepositoryError> {
+    let manifest = parse(content_type, bytes)?;
+    let named = manifest.config.into_iter();
+    let named = named.chain(manifest.layers.into_iter().flatten());
+    let named = named.chain(manifest.manifests.into_iter().flatten());
+    Ok(named.map(|descriptor| descriptor.digest).collect())
 }
 
 /// Form, version and media type. A document is an index or a manifest, never both (CVE-2021-41190).

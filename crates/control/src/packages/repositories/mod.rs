@@ -4,6 +4,7 @@
 //! DIRECTORY/repositories/ACCOUNT/NAME/    NAME with `@` for `/`
 //!   created        milliseconds since 1970
 //!   blobs/HEX      empty: the repository has this blob
+//!   unnamed/HEX    no manifest names this blob; see `unnamed`
 //!   manifests/HEX  the manifest's media type; its bytes are a blob
 //!   tags/TAG       `sha256:HEX`
 //! ```
@@ -16,17 +17,19 @@
 mod error;
 mod manifests;
 mod name;
+mod sweep;
 mod uploads;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::RepositoryError;
-pub use manifests::{FoundManifest, MANIFEST_BYTES_MAX, StoredManifest};
+pub use manifests::{FoundManifest, MANIFEST_BYTES_MAX, StoredManifest, manifest_names};
 pub use name::{ManifestReference, NameParseError, RepositoryName, Tag};
 pub use uploads::{BLOB_BYTES_MAX, Upload};
 
 use super::blobs::{self, Blob, Blobs, failed, found};
+use super::unnamed::Unnamed;
 use chunk::Account;
 use std::fs;
 use std::io;
@@ -90,18 +93,15 @@ impl Repositories {
         Ok(page(names, count, last))
     }
 
-    /// A blob's length; `None` when the repository does not have it.
+    /// A blob's length; `None` when the repository does not have it. Who is told that it is there relies on it, so it
+    /// stays for a day at least.
     pub fn blob_bytes(
         &self,
         account: &Account,
         name: &RepositoryName,
         blob: &Blob,
     ) -> Result<Option<u64>, RepositoryError> {
-        let link = self.link(account, name, blob);
-        if found(fs::metadata(&link)).map_err(failed("read", &link))?.is_none() {
-            return Ok(None);
-        }
-        Ok(self.blobs.bytes_of(blob)?)
+        self.claim(&self.repository(account, name), blob)
     }
 
     /// Gives a repository a blob that another one of the account has; false when that one does not.
@@ -127,9 +127,24 @@ impl Repositories {
         })
     }
 
+    /// The same for a repository's directory.
+    fn claim(&self, repository: &Path, blob: &Blob) -> Result<Option<u64>, RepositoryError> {
+        let link = repository.join("blobs").join(blob.hex());
+        if self.unnamed(repository).claim(blob.hex(), &link)?.is_none() {
+            return Ok(None);
+        }
+        Ok(self.blobs.claim(blob)?)
+    }
+
+    fn unnamed(&self, repository: &Path) -> Unnamed {
+        Unnamed::new(repository.join("unnamed"), self.blobs.claims())
+    }
+
     fn link_blob(&self, account: &Account, name: &RepositoryName, blob: &Blob) -> Result<(), RepositoryError> {
-        self.create(account, name)?;
-        Ok(blobs::write_file(&self.link(account, name, blob), b"")?)
+        let repository = self.create(account, name)?;
+        let link = self.link(account, name, blob);
+        self.unnamed(&repository).claim(blob.hex(), &link)?;
+        Ok(blobs::write_file(&link, b"")?)
     }
 
     /// The repository's directory, made if it is missing.

@@ -117,7 +117,7 @@ impl Upload {
 }
 
 /// Removes expired uploads and counts the others.
-fn sweep(directory: &Path) -> Result<usize, RepositoryError> {
+pub(super) fn sweep(directory: &Path) -> Result<usize, RepositoryError> {
     let Some(entries) = found(fs::read_dir(directory)).map_err(failed("read", directory))? else {
         return Ok(0);
     };

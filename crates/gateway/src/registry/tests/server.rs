@@ -191,6 +191,7 @@ async fn open_control(directory: &Path, address: SocketAddr) -> Control {
         database: format!("sqlite://{}", directory.join("record.db").display()),
         region: "us-east-1".to_owned(),
         packages,
+        network: api::Network::Off,
         clock: || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64,
     };
     Control::open(parts).await.unwrap()

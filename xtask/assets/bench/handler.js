@@ -1,0 +1,2 @@
+// The trivial handler once more, for emulators that run Node.js alone.
+exports.handler = async (event) => event;
