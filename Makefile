@@ -17,6 +17,8 @@ bench: root
 	cargo xtask bench memory
 	cargo xtask bench start
 	cargo xtask bench functions
+	cargo xtask bench zone
+	cargo xtask bench gc
 
 fuzz:
 	cargo xtask fuzz --seconds 60

@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 /// How long an event waits for an environment that has just answered, before another is started. A runtime asks for
-/// its next event within a fraction of a millisecond; a cold start takes tens of them.
-const SETTLE_WAIT: Duration = Duration::from_millis(10);
+/// its next event within a fraction of a millisecond where a processor is free; where none is, a cold start would take
+/// far longer than this, too. With 10 ms, callers that asked one after the other met cold starts on busy machines.
+const SETTLE_WAIT: Duration = Duration::from_millis(100);
 
 /// Orders on their way to one environment: it has at most one event, one `Stop` and one `Kill`.
 pub(crate) const ORDERS_MAX: usize = 4;

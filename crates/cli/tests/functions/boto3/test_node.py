@@ -74,6 +74,10 @@ class Node(support.FunctionTest):
         error = self.failure(name, {"do": "throw"})
         self.assertEqual((error["errorType"], error["errorMessage"]), ("RangeError", "too far"))
         self.assertIn("/var/task/index.js", "".join(error["trace"]))
+
+    def test_a_process_that_ended_is_followed_by_another(self):
+        # A function of its own: another environment may serve the next request before the first has settled.
+        name = self.node({"index.js": COMMON_JS})
         self.assertEqual(self.failure(name, {"do": "exit", "code": 3})["errorType"], "Runtime.ExitError")
         self.assertEqual(self.ask(name, {"do": "count"})["count"], 1)
 

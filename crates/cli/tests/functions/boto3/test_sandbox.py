@@ -94,8 +94,14 @@ class Walls(FunctionTest):
         name = self.create()
         self.assertTrue(self.write("/tmp/mine", name))
         together([lambda: self.ask(name, {"do": "sleep", "ms": 700})] * 2)
-        seen = together([lambda: self.ask(name, {"do": "list", "path": "/tmp"})] * 2)
-        self.assertIn(["mine"], seen + [self.ask(name, {"do": "list", "path": "/tmp"})])
+        # Which of them serves is not ours to say, and there may be a third when one was slow to settle.
+        seen = []
+        for _ in range(20):
+            seen += together([lambda: self.ask(name, {"do": "list", "path": "/tmp"})] * 3)
+            if ["mine"] in seen and [] in seen:
+                break
+        self.assertIn(["mine"], seen)
+        self.assertIn([], seen)
         names = self.logs.describe_log_streams(logGroupName=f"/aws/lambda/{name}")["logStreams"]
         self.assertGreaterEqual(len(names), 2)
 
