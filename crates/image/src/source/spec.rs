@@ -174,10 +174,13 @@ fn is_path(text: &str) -> bool {
 }
 
 fn reference(text: &str) -> Result<Reference, SpecError> {
-    text.parse().map_err(|source| SpecError::Reference {
+    let failed = |source| SpecError::Reference {
         text: text.to_owned(),
         source,
-    })
+    };
+    let read: Reference = text.parse().map_err(failed)?;
+    // Of `Name/image` it takes the capital for a host's, and then puts docker.io before it: only what is printed counts.
+    read.to_string().parse().map_err(failed)
 }
 
 /// `builds/scikit.tar.gz` gives `scikit`; a path without a name (`.`, `/`) gives `image`.
@@ -246,6 +249,7 @@ mod tests {
             ("registry.example/UPPER:1", "is not an image reference"),
             ("", "is not an image reference"),
             ("a@sha256:1234", "is not an image reference"),
+            ("Name/image:1", "is not an image reference"),
         ];
         for (text, expected) in cases {
             let message = text.parse::<SourceSpec>().unwrap_err().to_string();
