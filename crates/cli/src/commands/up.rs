@@ -44,8 +44,8 @@ const RECLAIM_PAUSE: Duration = Duration::from_secs(3600);
 /// thousand of them, at 128 MB each, are to fit on a machine of 8 GiB. Each is held to its own limit by its group.
 const MEMORY_SHARE_PERCENT: u64 = 1600;
 
-/// Chunks that a collection copies in a second while functions run: a tenth of what a local disk was measured to do
-/// (3,726 by hand), and 128 MB/s at most of a bucket's own copying.
+/// Chunks that a collection copies in a second while functions run: under a tenth of what a local disk did
+/// (3,726, by hand), and 128 MB/s at most of a bucket's own copying.
 const GC_RATE: NonZeroU32 = NonZeroU32::new(250).expect("it is not 0");
 
 /// The first collection comes this long after the start, also where it is wanted once in days: machines restart.
