@@ -63,7 +63,15 @@ fn build(
         });
     };
     drop(far);
-    // From here on a failure closes `near`, and init ends.
+    if let Err(failure) = furnish(request, init, &near) {
+        // While `near` is open: when it closes init tells of its own end, and the first word is believed.
+        report(control, failure);
+    }
+    Ok(())
+}
+
+/// Gives init what only the host can. When it cannot, the builder ends, `near` closes with it, and so does init.
+fn furnish(request: &CreateRequest, init: Pid, near: &OwnedFd) -> Result<(), Failure> {
     map_ids(init, request.ids_from)?;
     let address = match request.spec.network {
         SandboxNetwork::Off => None,
@@ -71,7 +79,7 @@ fn build(
     };
     let mounts = host_mounts(request, init)?;
     let descriptors: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
-    socket::send(&near, &Mounts { address }, &descriptors).step(|| "hand the mounts to init".to_owned())
+    socket::send(near, &Mounts { address }, &descriptors).step(|| "hand the mounts to init".to_owned())
 }
 
 /// Init inherits the hard limit, and cannot raise it any more.
