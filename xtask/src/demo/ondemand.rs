@@ -31,6 +31,9 @@ const CHECKSUM: &str = r#"cd "$1" && find . -type f -print0 | LC_ALL=C sort -z |
 /// How long the daemon may take to learn from a start and to end.
 const DAEMON_END_MAX: Duration = Duration::from_secs(60);
 
+/// How long a killed daemon's successor may take to be there, on a machine that is busy with other things.
+const SUCCESSOR_START_MAX: Duration = Duration::from_secs(10);
+
 /// One way to get from a stored image to a program that says it is ready.
 struct Way {
     name: &'static str,
@@ -119,10 +122,7 @@ fn killed(stage: &Stage) -> Result<()> {
         let id = daemon(stage)?;
         println!("  $ kill -9 {id}");
         process::run(Command::new("kill").args(["-9", &id]))?;
-        // The next one to kill is its successor.
-        while daemon(stage).is_ok_and(|now| now == id) {
-            std::thread::yield_now();
-        }
+        wait_for_successor(stage, &id)?;
     }
     let output = reading.wait_with_output()?;
     let mut expected = isolated(&[]);
@@ -202,6 +202,18 @@ fn forget(stage: &Stage) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     fs::remove_dir_all(stage.path("lambent/worker")).context("removing what the daemon cached")
+}
+
+/// Waits until another process than the killed one serves: the next to kill.
+fn wait_for_successor(stage: &Stage, killed: &str) -> Result<()> {
+    let deadline = Instant::now() + SUCCESSOR_START_MAX;
+    while !daemon(stage).is_ok_and(|now| now != killed) {
+        if Instant::now() > deadline {
+            bail!("the keeper did not start a successor of the killed daemon within {SUCCESSOR_START_MAX:?}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// The process of the daemon of the demo's data folder.
