@@ -1,9 +1,15 @@
 //! A folder for what a task makes and nobody needs afterwards.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+/// How long mounts in the folder may take to go: a daemon whose client has ended stays for its idle time, 10 s.
+const UNMOUNT_MAX: Duration = Duration::from_secs(30);
+const UNMOUNT_LOOK: Duration = Duration::from_millis(200);
 
 /// A folder on disk that is empty at first and goes with its guard. What a killed task left is deleted by the next one.
 pub(crate) struct Work {
@@ -33,11 +39,16 @@ impl Work {
     }
 
     fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("removing {}", self.path.display()))
+        let deadline = Instant::now() + UNMOUNT_MAX;
+        loop {
+            match fs::remove_dir_all(&self.path) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                    std::thread::sleep(UNMOUNT_LOOK);
+                }
+                Err(error) => return Err(error).with_context(|| format!("removing {}", self.path.display())),
             }
-            _ => Ok(()),
         }
     }
 }
