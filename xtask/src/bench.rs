@@ -8,8 +8,10 @@ mod gc;
 mod machine;
 mod measure;
 mod memory;
+mod packing;
 mod push;
 mod start;
+mod traffic;
 mod zone;
 
 use std::path::Path;
@@ -30,10 +32,20 @@ pub(crate) enum Bench {
     Start(start::Options),
     /// Functions through the gateway: warm, cold, many at once, many idle
     Functions(functions::Options),
+    /// A burst of requests against environments that were started ahead
+    Provisioned(traffic::provisioned::Options),
     /// Chunks from the zone cache, beside a plain memcached, with a server killed and one delayed
     Zone,
+    /// One object for each chunk, or many chunks in an object: push, reads, collection
+    Packing(packing::Options),
     /// Garbage collection beside `cp -r` of the same chunks
     Gc(gc::Options),
+    /// Asynchronous events: accepted a second, and a long queue that drains
+    Asynchronous(traffic::asynchronous::Options),
+    /// Answers from the response cache, beside warm invocations
+    ResponseCache(traffic::response_cache::Options),
+    /// Requests handed over as lists, beside one by one
+    MicroBatch(traffic::micro_batch::Options),
     /// What `start` runs beside it
     #[command(subcommand, hide = true)]
     StartPart(start::Part),
@@ -46,8 +58,13 @@ pub(crate) fn run(cache: &Cache, bench: &Bench) -> Result<()> {
         Bench::Memory(options) => memory::run(cache, options),
         Bench::Start(options) => start::run(cache, options),
         Bench::Functions(options) => functions::run(cache, options),
+        Bench::Provisioned(options) => traffic::provisioned::run(cache, options),
         Bench::Zone => zone::run(),
+        Bench::Packing(options) => packing::run(cache, options),
         Bench::Gc(options) => gc::run(cache, options),
+        Bench::Asynchronous(options) => traffic::asynchronous::run(cache, options),
+        Bench::ResponseCache(options) => traffic::response_cache::run(cache, options),
+        Bench::MicroBatch(options) => traffic::micro_batch::run(cache, options),
         Bench::StartPart(part) => part.run(),
     }
 }

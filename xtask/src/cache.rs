@@ -13,6 +13,7 @@ use crate::work::Work;
 /// | path              | content                                                      |
 /// |-------------------|--------------------------------------------------------------|
 /// | `venv/`           | Python environment: moto (AWS servers for tests), boto3, pip |
+/// | `criu/`           | CRIU of Debian sid, with the libraries that it needs          |
 /// | `debs/`           | Debian packages, as debootstrap caches them                  |
 /// | `wheels/HASH/`    | wheels of one list of requirements                           |
 /// | `corpus/NAME/`    | one finished OCI image layout                                |
@@ -40,6 +41,11 @@ impl Cache {
     /// The Python environment that `cargo xtask setup` makes.
     pub(crate) fn venv(&self) -> PathBuf {
         self.root.join("venv")
+    }
+
+    /// The tree of CRIU that `cargo xtask setup` makes.
+    pub(crate) fn criu(&self) -> PathBuf {
+        self.root.join("criu")
     }
 
     /// Where finished images are, unless the user names another folder.

@@ -54,6 +54,11 @@ impl Endpoint {
         Ok(endpoint)
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `KEY:SECRET`, as registry clients take them.
     pub(crate) fn credentials(&self) -> String {
         let value = |key| value(&self.credentials, key).unwrap_or_default();

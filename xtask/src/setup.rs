@@ -2,6 +2,8 @@
 //!
 //! The checks read local files only, so a second run needs no network and ends within a second.
 
+mod criu;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -52,12 +54,16 @@ const PYTHON_PACKAGES: &[&str] = &[
     "boto3==1.44.5",
     "pyjwt==2.15.1",
     "cryptography==50.0.2",
+    "numpy==2.0.2",        // a heavy import, for snapshots
+    "onnxruntime==1.20.1", // the same
+    "awslambdaric==4.2.2", // a runtime that is written and restored
 ];
 
 /// Brings the machine to the state that tests and demo expect, and prints a line for each thing done.
 pub(crate) fn run(cache: &Cache) -> Result<()> {
     install_debian_packages()?;
     install_venv(cache)?;
+    criu::install(cache)?;
     install_cargo_fuzz()
 }
 

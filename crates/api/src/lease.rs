@@ -16,6 +16,9 @@ pub struct Lease {
     pub root: ImageAddress,
     /// Directories of other images that stand in the root: a zip's code at /var/task, layers at /opt.
     pub overlays: Vec<Overlay>,
+    /// Directories that the operator shares with functions.
+    #[serde(default)]
+    pub file_systems: Vec<SharedFileSystem>,
     /// What runs.
     pub program: Program,
     /// Memory limit, MB as Lambda counts them (2^20 bytes); processor time is in proportion (1,769 are one processor).
@@ -24,12 +27,21 @@ pub struct Lease {
     pub tmp_mb: u32,
     /// Longest invocation, 1 to 900 s.
     pub timeout: Duration,
+    /// Invocations that an environment takes at once; 1 of most functions. The runtime is told of more by
+    /// AWS_LAMBDA_MAX_CONCURRENCY.
+    #[serde(default = "one")]
+    pub invocations_max: u32,
     /// Where standard output goes, and how.
     pub logging: Logging,
     /// Whether the environment may reach the network.
     pub network: Network,
     /// Why environments of this lease are started.
     pub initialization: Initialization,
+}
+
+/// What leases say that were written before there was a choice.
+const fn one() -> u32 {
+    1
 }
 
 /// One version of one function.
@@ -56,6 +68,15 @@ pub struct Overlay {
     /// A directory in the image, relative, such as `task`.
     pub source: String,
     /// A directory that the root has, absolute, such as `/var/task`.
+    pub target: String,
+}
+
+/// A directory that the operator shares with functions, seen at a path of the root.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SharedFileSystem {
+    /// The ARN of its access point, by which the worker knows the directory.
+    pub arn: String,
+    /// Absolute, such as `/mnt/models`.
     pub target: String,
 }
 

@@ -10,12 +10,16 @@ mod image_address;
 mod invocation;
 mod lease;
 mod log;
+mod provisioned;
 mod start;
 mod worker;
 
 pub use image_address::ImageAddress;
 pub use invocation::{Body, Ending, ErrorMark, Invocation, InvokeError, Reply, Report, ResponseMode};
-pub use lease::{FunctionIdentity, Initialization, Lease, LogFormat, Logging, Network, Overlay, Program};
+pub use lease::{
+    FunctionIdentity, Initialization, Lease, LogFormat, Logging, Network, Overlay, Program, SharedFileSystem,
+};
 pub use log::{LogBatch, LogEvent};
+pub use provisioned::{ProvisionFailure, ProvisionReport, ProvisionTarget};
 pub use start::{ColdStart, StartPart, TierBytes};
 pub use worker::{Worker, WorkerReport};

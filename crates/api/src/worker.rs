@@ -1,6 +1,6 @@
 //! What a worker can be asked.
 
-use crate::{Invocation, InvokeError, Lease, Reply};
+use crate::{Invocation, InvokeError, Lease, ProvisionReport, ProvisionTarget, Reply};
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +16,16 @@ pub trait Worker: fmt::Debug + Send + Sync {
     /// Ends the environments of a function whose revisions are not among these: idle ones now, busy ones after their
     /// invocation. `arn` is the function's, without a qualifier.
     async fn retire(&self, arn: &str, revisions_kept: &[String]);
+
+    /// Sets which environments of a function are there ahead of invocations; replaces what was set for it. Returns at
+    /// once: [`Worker::provisioned`] says how far they are. `arn` is the function's, without a qualifier.
+    async fn provision(&self, arn: &str, targets: Vec<ProvisionTarget>);
+
+    /// How they fare: of one function, or of all.
+    fn provisioned(&self, arn: Option<&str>) -> Vec<ProvisionReport>;
+
+    /// Waits until something about them differs from when this answered `seen`; 0 answers at once.
+    async fn provisioned_changed(&self, seen: u64) -> u64;
 
     /// What runs now.
     fn report(&self) -> WorkerReport;

@@ -12,8 +12,9 @@
 use crate::counters::{Counter, TierCounters};
 use crate::disk::DiskTier;
 use crate::error::OriginSilent;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Question};
 use crate::flight::{Flights, Part};
+use crate::hedge::HedgeCounters;
 use crate::memory::Memory;
 use crate::permits::{Amount, Permit, Permits};
 use crate::report::HeldReport;
@@ -64,14 +65,15 @@ impl Cache {
         let tiers: [_; Tier::ALL.len()] = std::array::from_fn(|_| Arc::new(TierCounters::default()));
         let open_disk = |disk| DiskTier::open(&disk, Arc::clone(&tiers[Tier::Disk.index()]));
         let open_zone = |fleet: &Path| ZoneTier::open(fleet, Arc::clone(&tiers[Tier::Zone.index()]));
+        let permits = Permits::new(Amount {
+            requests: settings.origin_requests,
+            bytes: settings.origin_bytes,
+        });
         let inner = Inner {
             memory: Memory::new(settings.memory_bytes),
-            fetcher: Fetcher::new(origin, &settings),
+            fetcher: Fetcher::new(origin, &settings, permits.clone()),
             flights: Flights::new(),
-            permits: Permits::new(Amount {
-                requests: settings.origin_requests,
-                bytes: settings.origin_bytes,
-            }),
+            permits,
             fetch_budget: settings.fetch_budget,
             disk: settings.disk.and_then(open_disk),
             zone: settings.zone_fleet.map(|fleet| open_zone(&fleet)),
@@ -152,7 +154,7 @@ impl Inner {
                 return Ok(found);
             }
             let _permit = self.permits.acquire(Urgency::Demand, address.stored_bytes.into()).await;
-            self.ask_origin(address, deadline).await
+            self.ask_origin(address, Urgency::Demand, deadline).await
         };
         self.fly(address, deadline, load).await
     }
@@ -179,7 +181,7 @@ impl Inner {
         let load = async {
             match self.hit_memory(address.id) {
                 Some(found) => Ok(found),
-                None => self.ask_origin(address, deadline).await,
+                None => self.ask_origin(address, Urgency::Prefetch, deadline).await,
             }
         };
         self.fly(address, deadline, load).await
@@ -283,10 +285,20 @@ impl Inner {
         Some(Found { chunk, tier })
     }
 
-    async fn ask_origin(&self, address: ChunkAddress, deadline: Instant) -> Result<Found, FetchError> {
+    async fn ask_origin(
+        &self,
+        address: ChunkAddress,
+        urgency: Urgency,
+        deadline: Instant,
+    ) -> Result<Found, FetchError> {
         self.count_disk_miss();
-        let counters = self.counters(Tier::Origin);
-        let chunk = self.fetcher.fetch(address, deadline, counters).await?;
+        let question = Question {
+            address,
+            urgency,
+            deadline,
+            counters: self.counters(Tier::Origin),
+        };
+        let chunk = self.fetcher.fetch(question).await?;
         self.keep_near(&chunk);
         if let Some(zone) = &self.zone {
             zone.offer(&chunk);
@@ -319,6 +331,9 @@ impl Inner {
 
     fn report(&self) -> Report {
         let usage = self.permits.usage();
+        let hedged = |counter: fn(&HedgeCounters) -> &Counter| {
+            self.fetcher.hedge_counters().map_or(0, |hedges| counter(hedges).get())
+        };
         Report {
             tiers: Tier::ALL.map(|tier| self.counters(tier).report()),
             joined: self.joined.get(),
@@ -336,6 +351,9 @@ impl Inner {
                 waiting_demands: usage.waiting_demands as u64,
                 waiting_prefetches: usage.waiting_prefetches as u64,
                 retries: self.fetcher.retries.get(),
+                hedges: hedged(|hedges| &hedges.asked),
+                hedges_won: hedged(|hedges| &hedges.won),
+                hedges_spared: hedged(|hedges| &hedges.spared),
             },
         }
     }

@@ -4,15 +4,22 @@
 //! lasts; an error that comes out of it is final and is not asked for again. What a store cannot notice is repeated
 //! here: an answer with another hash, which may be a bad transfer, and no answer at all, which may be a connection that
 //! nobody listens to any more.
+//!
+//! An answer that is late, and no more than that, may be asked for a second time beside the first (see `hedge`): the
+//! first good answer counts, and dropping the other ends its request.
 
 use crate::counters::{Counter, TierCounters};
 use crate::error::{ChunkCorrupt, FetchError, OriginSilent};
-use crate::{ChunkAddress, Origin, Settings};
+use crate::hedge::{HedgeCounters, Hedges};
+use crate::permits::Permits;
+use crate::{ChunkAddress, Origin, Settings, Urgency};
 use chunk::{CheckedChunk, OpenError};
+use futures::future::{Either, select};
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Answers with the wrong hash after which the origin's copy counts as bad. A transfer that goes wrong three times is
 /// not bad luck: TCP and TLS have checked it too.
@@ -30,6 +37,19 @@ pub(crate) struct Fetcher {
     attempt_timeout: Duration,
     jitter: RandomState,
     pub(crate) retries: Counter,
+    /// None where a second question cannot help.
+    hedges: Option<Hedges>,
+    /// What second questions take theirs from.
+    permits: Permits,
+}
+
+/// What is wanted of the origin.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) address: ChunkAddress,
+    pub(crate) urgency: Urgency,
+    pub(crate) deadline: Instant,
+    pub(crate) counters: &'a TierCounters,
 }
 
 /// Why an attempt gave no chunk.
@@ -40,8 +60,10 @@ enum Attempt {
 }
 
 impl Fetcher {
-    pub(crate) fn new(origin: Arc<dyn Origin>, settings: &Settings) -> Self {
+    pub(crate) fn new(origin: Arc<dyn Origin>, settings: &Settings, permits: Permits) -> Self {
         Self {
+            hedges: origin.is_remote().then(|| Hedges::new(settings)).flatten(),
+            permits,
             origin,
             budget: settings.fetch_budget,
             attempt_timeout: settings.attempt_timeout,
@@ -50,18 +72,24 @@ impl Fetcher {
         }
     }
 
-    /// The chunk, or why not, before `deadline`.
-    pub(crate) async fn fetch(
-        &self,
-        address: ChunkAddress,
-        deadline: Instant,
-        counters: &TierCounters,
-    ) -> Result<CheckedChunk, FetchError> {
+    /// What became of second questions; `None` where there are none.
+    pub(crate) fn hedge_counters(&self) -> Option<&HedgeCounters> {
+        self.hedges.as_ref().map(|hedges| &hedges.counters)
+    }
+
+    /// The chunk, or why not, before the deadline.
+    pub(crate) async fn fetch(&self, question: Question<'_>) -> Result<CheckedChunk, FetchError> {
+        let Question {
+            address,
+            deadline,
+            counters,
+            ..
+        } = question;
         let begin = Instant::now();
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.attempt(address, deadline).await {
+            let error = match self.attempt(question).await {
                 Ok(checked) => {
                     counters.hit(checked.stored().len(), begin.elapsed());
                     return Ok(checked);
@@ -79,12 +107,68 @@ impl Fetcher {
         }
     }
 
-    async fn attempt(&self, address: ChunkAddress, deadline: Instant) -> Result<CheckedChunk, Attempt> {
-        let patience = deadline.min(Instant::now() + self.attempt_timeout);
-        let answer = timeout_at(patience, self.origin.fetch(address)).await;
-        let stored = answer
-            .map_err(|_| Attempt::Silent)?
-            .map_err(|error| Attempt::Final(FetchError::from_origin(address, error)))?;
+    async fn attempt(&self, question: Question<'_>) -> Result<CheckedChunk, Attempt> {
+        let patience = question.deadline.min(Instant::now() + self.attempt_timeout);
+        let answer = timeout_at(patience, self.ask_hedged(question)).await;
+        answer.unwrap_or(Err(Attempt::Silent))
+    }
+
+    /// One question, and another one beside it if the answer is late and the budget allows it.
+    async fn ask_hedged(&self, question: Question<'_>) -> Result<CheckedChunk, Attempt> {
+        let Some(hedges) = &self.hedges else {
+            return self.ask(question.address).await;
+        };
+        let begin = Instant::now();
+        let mut first = pin!(self.ask(question.address));
+        let answer = match hedges.first() {
+            None => first.await,
+            Some(delay) => match timeout(delay, &mut first).await {
+                Ok(answer) => answer,
+                Err(_) => self.ask_beside(first, question, hedges).await,
+            },
+        };
+        if answer.is_ok() {
+            hedges.answered(begin.elapsed());
+        }
+        answer
+    }
+
+    /// The first good answer, of a question that is late and a second one; if both are bad, the later word.
+    async fn ask_beside(
+        &self,
+        first: impl Future<Output = Result<CheckedChunk, Attempt>> + Unpin,
+        question: Question<'_>,
+        hedges: &Hedges,
+    ) -> Result<CheckedChunk, Attempt> {
+        let permit = self
+            .permits
+            .try_acquire(question.urgency, question.address.stored_bytes.into());
+        let Some(_permit) = permit.filter(|_| hedges.spend()) else {
+            hedges.counters.spared.count();
+            return first.await;
+        };
+        hedges.counters.asked.count();
+        let second = pin!(self.ask(question.address));
+        match select(first, second).await {
+            Either::Left((Ok(chunk), _)) => Ok(chunk),
+            Either::Right((Ok(chunk), _)) => {
+                hedges.counters.won.count();
+                Ok(chunk)
+            }
+            Either::Left((Err(bad), second)) => {
+                self.judge(question.address, bad, 1, question.counters);
+                second.await
+            }
+            Either::Right((Err(bad), first)) => {
+                self.judge(question.address, bad, 1, question.counters);
+                first.await
+            }
+        }
+    }
+
+    async fn ask(&self, address: ChunkAddress) -> Result<CheckedChunk, Attempt> {
+        let answer = self.origin.fetch(address).await;
+        let stored = answer.map_err(|error| Attempt::Final(FetchError::from_origin(address, error)))?;
         CheckedChunk::check(address.id, stored).map_err(|error| match error {
             OpenError::Corrupt { bytes, .. } => Attempt::Corrupt { found_bytes: bytes },
             OpenError::Undecodable { .. } => unreachable!("checking does not decode"),

@@ -21,6 +21,7 @@ mod disk;
 mod error;
 mod fetch;
 mod flight;
+mod hedge;
 mod memory;
 mod origin;
 mod permits;

@@ -16,6 +16,11 @@ use store::{Store, StoreError};
 pub trait Origin: Send + Sync + Debug + 'static {
     /// The stored bytes of a chunk, not yet checked.
     fn fetch(&self, address: ChunkAddress) -> BoxFuture<'_, Result<Bytes, OriginError>>;
+
+    /// Whether a second question may be answered sooner than the first: by another machine, over another connection.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// Why an origin gave no bytes.
@@ -53,5 +58,9 @@ impl From<StoreError> for OriginError {
 impl Origin for Store {
     fn fetch(&self, address: ChunkAddress) -> BoxFuture<'_, Result<Bytes, OriginError>> {
         async move { Ok(self.get_chunk(address.generation, address.id).await?) }.boxed()
+    }
+
+    fn is_remote(&self) -> bool {
+        Self::is_remote(self)
     }
 }

@@ -107,15 +107,28 @@ impl Permits {
     ///
     /// Dropping the future gives up the place, or the permit if it has just been granted.
     pub(crate) async fn acquire(&self, urgency: Urgency, bytes: u64) -> Permit {
-        let cost = Amount {
-            requests: 1,
-            bytes: bytes.min(self.limit.bytes / 2),
-        };
+        let cost = self.cost(bytes);
         let (grant, granted) = oneshot::channel();
         self.change(|state| state.queue(urgency).push_back(Ticket { cost, grant }));
         granted
             .await
             .expect("a ticket is dropped only when it is granted or its receiver is gone")
+    }
+
+    /// A permit of one request if it is free this moment, and nobody waits who would go first: for what may as well not
+    /// be done.
+    pub(crate) fn try_acquire(&self, urgency: Urgency, bytes: u64) -> Option<Permit> {
+        let cost = self.cost(bytes);
+        let mut state = self.lock();
+        let is_free = !state.has_before(urgency) && state.admits(cost, urgency);
+        is_free.then(|| {
+            state.take(cost, urgency);
+            Permit {
+                cost,
+                urgency,
+                permits: Some(self.clone()),
+            }
+        })
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -125,6 +138,13 @@ impl Permits {
             in_flight: self.limit.minus(state.free),
             waiting_demands: waiting(&state.demands),
             waiting_prefetches: waiting(&state.prefetches),
+        }
+    }
+
+    fn cost(&self, bytes: u64) -> Amount {
+        Amount {
+            requests: 1,
+            bytes: bytes.min(self.limit.bytes / 2),
         }
     }
 
@@ -170,17 +190,31 @@ impl State {
             let Some(cost) = queue.front().map(|ticket| ticket.cost) else {
                 continue;
             };
-            let within_part = urgency == Urgency::Demand || cost.fits(self.free_for_prefetch);
-            if !(cost.fits(self.free) && within_part) {
+            if !self.admits(cost, urgency) {
                 return None;
             }
-            self.free = self.free.minus(cost);
-            if urgency == Urgency::Prefetch {
-                self.free_for_prefetch = self.free_for_prefetch.minus(cost);
-            }
+            self.take(cost, urgency);
             return Some((self.queue(urgency).pop_front()?, urgency));
         }
         None
+    }
+
+    /// Whether somebody waits who goes before a newcomer.
+    fn has_before(&self, urgency: Urgency) -> bool {
+        let waits = |queue: &VecDeque<Ticket>| queue.iter().any(|ticket| !ticket.grant.is_closed());
+        waits(&self.demands) || (urgency == Urgency::Prefetch && waits(&self.prefetches))
+    }
+
+    fn admits(&self, cost: Amount, urgency: Urgency) -> bool {
+        let within_part = urgency == Urgency::Demand || cost.fits(self.free_for_prefetch);
+        cost.fits(self.free) && within_part
+    }
+
+    fn take(&mut self, cost: Amount, urgency: Urgency) {
+        self.free = self.free.minus(cost);
+        if urgency == Urgency::Prefetch {
+            self.free_for_prefetch = self.free_for_prefetch.minus(cost);
+        }
     }
 
     const fn give_back(&mut self, cost: Amount, urgency: Urgency) {

@@ -143,4 +143,10 @@ pub struct OriginReport {
     pub waiting_prefetches: u64,
     /// Times that a chunk was asked for again, after garbage or silence.
     pub retries: u64,
+    /// Questions that were asked a second time because the answer was late.
+    pub hedges: u64,
+    /// Of them, those whose second answer was good and came first.
+    pub hedges_won: u64,
+    /// Late answers that were waited for, for want of budget or of a permit.
+    pub hedges_spared: u64,
 }

@@ -29,7 +29,7 @@ pub use manifest::{
 };
 pub use open::{CheckedChunk, OpenError, Opener};
 pub use salt::{Salt, SaltScope};
-pub use seal::{Compression, Encoding, SealedChunk, seal_chunk};
+pub use seal::{Compression, Encoding, SealedChunk, reseal_chunk, seal_chunk};
 pub use secret::{ChunkKey, DataKey, KEY_BYTES};
 pub use start_pack::{StartPack, StartPackDraft, StartPackError, StartPackNonces};
 pub use trace::{BLOCK_BYTES, Run, TRACE_RUNS_MAX, Touch, Trace, TraceError, TracedRun};

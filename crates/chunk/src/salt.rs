@@ -27,6 +27,12 @@ impl Salt {
         Self(*blake3::keyed_hash(root_salt, label.as_bytes()).as_bytes())
     }
 
+    /// One of several salts instead of this one, for chunks that so many share that not all should share one copy.
+    #[must_use]
+    pub fn lane(&self, lane: u32) -> Self {
+        Self(*blake3::keyed_hash(&self.0, format!("lane {lane}").as_bytes()).as_bytes())
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -94,15 +94,35 @@ pub fn seal_chunk(salt: &Salt, mut plaintext: Vec<u8>, compression: Compression)
     if plaintext.is_empty() {
         return SealedChunk::Zero;
     }
-    let (encoding, mut payload) = encode(plaintext, compression);
+    let (encoding, payload) = encode(plaintext, compression);
+    seal_payload(salt, encoding, payload)
+}
+
+/// The same chunk under another salt: what [`seal_chunk`] would have made of it, without compressing it again.
+#[must_use]
+pub fn reseal_chunk(sealed: SealedChunk, salt: &Salt) -> SealedChunk {
+    let SealedChunk::Data {
+        entry: ChunkEntry::Data { encoding, .. },
+        key,
+        ciphertext: mut payload,
+    } = sealed
+    else {
+        return sealed;
+    };
+    // Counter mode is its own inverse.
+    encrypt(&key, &mut payload);
+    seal_payload(salt, encoding, payload)
+}
+
+fn seal_payload(salt: &Salt, encoding: Encoding, mut payload: Vec<u8>) -> SealedChunk {
     let key = derive_key(salt, encoding, &payload);
     encrypt(&key, &mut payload);
     let id = ChunkId::of(&payload);
-    let length = u32::try_from(payload.len()).expect("a payload is never longer than a chunk");
+    let stored_bytes = u32::try_from(payload.len()).expect("a payload is never longer than a chunk");
     SealedChunk::Data {
         entry: ChunkEntry::Data {
             id,
-            stored_bytes: length,
+            stored_bytes,
             encoding,
         },
         key,

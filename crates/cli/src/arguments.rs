@@ -1,6 +1,8 @@
 //! The command line.
 
 use crate::age::Age;
+use crate::batch::Place;
+use crate::file_systems::FileSystemArgument;
 use crate::size::Size;
 use api::Network;
 use chunk::Account;
@@ -107,6 +109,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  lambent invoke hello '{\"name\": \"you\"}'\n  lambent invoke hello @event.json\n  echo '{}' | lambent invoke hello -"
     )]
     Invoke(InvokeArguments),
+    /// Run a function over many records
+    #[command(subcommand)]
+    Batch(BatchCommand),
     /// Print a function's log
     #[command(after_help = "Example:\n  lambent logs hello --follow")]
     Logs(LogsArguments),
@@ -119,6 +124,9 @@ pub(crate) enum Command {
     /// What functions did
     #[command(subcommand)]
     Function(FunctionCommand),
+    /// Say what this machine has of what Lambent needs, and what to do about the rest
+    #[command(after_help = "Example:\n  sudo lambent doctor --json")]
+    Doctor,
     /// Make sandboxes for `lambent up`, which starts it
     #[command(hide = true)]
     Sandboxes,
@@ -144,6 +152,31 @@ pub(crate) struct UpArguments {
     /// S3 endpoint that zips are fetched from, with the AWS_* variables as credentials [default: AWS's]
     #[arg(long, value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
+    /// SQS endpoint that events go to and come from, with AWS's ordinary credentials [default: AWS's]
+    #[arg(long, value_name = "URL")]
+    pub(crate) sqs_endpoint: Option<String>,
+    /// SNS endpoint that events go to, with AWS's ordinary credentials [default: AWS's]
+    #[arg(long, value_name = "URL")]
+    pub(crate) sns_endpoint: Option<String>,
+    /// HTTP endpoint that functions may name as a destination: arn:aws:events:REGION:ACCOUNT:api-destination/NAME
+    #[arg(long, value_name = "NAME=URL", value_parser = http_destination)]
+    pub(crate) http_destination: Vec<(String, String)>,
+    /// Waits before the second and the third try of an asynchronous event whose function failed
+    #[arg(long, value_name = "AGE,AGE", value_parser = retry_waits, default_value = "1m,2m")]
+    pub(crate) retry_waits: [Age; 2],
+    /// Ask a destination that does not take a record this long, then keep the record (lambent function failures)
+    #[arg(long, value_name = "AGE", default_value = "6h")]
+    pub(crate) deliver_for: Age,
+    /// Memory for the answers that functions keep by the tag lambent:response-cache, all together
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) response_cache: Size,
+    /// How often provisioned concurrency that follows a target is decided on
+    #[arg(long, value_name = "AGE", default_value = "1m")]
+    pub(crate) scaling_period: Age,
+    /// A directory that functions may mount at /mnt/... as they do EFS, to be changed by them or not; may be given
+    /// several times
+    #[arg(long = "file-system", value_name = "NAME=DIR[:ro]")]
+    pub(crate) file_systems: Vec<FileSystemArgument>,
     /// Collect garbage this often, with the defaults of `lambent store gc`; 0 never does
     #[arg(long, value_name = "AGE", default_value = "1d")]
     pub(crate) gc_every: Age,
@@ -159,7 +192,7 @@ pub(crate) enum StoreCommand {
     /// List the store's roots
     #[command(after_help = "Example:\n  lambent store roots --json")]
     Roots,
-    /// Show what is shared, what is dead, and what one bad chunk could break
+    /// Show what is shared, what is dead, what one bad chunk could break, and which tier gave what on this machine
     #[command(after_help = "Example:\n  lambent store stats --json")]
     Stats,
     /// Show or set whom the account's chunks are shared with, on every machine
@@ -193,13 +226,22 @@ pub(crate) struct GcArguments {
     /// Age at which an active root retires even if nothing in it is dead, to have a new salt [default: never]
     #[arg(long, value_name = "AGE")]
     pub(crate) salt_life: Option<Age>,
+    /// Images that share a chunk before later ones store it under one of eight other salts; 0 is never
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub(crate) popular_above: u64,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make another access key for the account
-    #[command(after_help = "Example:\n  lambent keys create --json")]
-    Create,
+    /// Make another access key for the account, for everything in it or for what a policy allows
+    #[command(
+        after_help = "Examples:\n  lambent keys create --json\n  lambent keys create --policy invoke-only.json\n  lambent keys create --policy '{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\",\n    \"Action\": \"lambda:InvokeFunction\", \"Resource\": \"arn:aws:lambda:*:*:function:score*\"}}'\n\nThe policy is IAM's: Effect, Action or NotAction, Resource or NotResource; what denies wins. Conditions are refused."
+    )]
+    Create {
+        /// What the key's holder may do: JSON, or a file with it [default: everything in the account]
+        #[arg(long, value_name = "FILE|JSON")]
+        policy: Option<String>,
+    },
     /// List access keys, without their secrets
     #[command(after_help = "Example:\n  lambent keys ls")]
     Ls,
@@ -214,6 +256,14 @@ pub(crate) enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
+    /// Make the account that --account names; that it is there is no error
+    #[command(
+        after_help = "Example:\n  lambent account create --account 123456789012\n  lambent keys create --account 123456789012"
+    )]
+    Create,
+    /// List accounts
+    #[command(after_help = "Example:\n  lambent account ls --json")]
+    Ls,
     /// The account's wrapping key (not its access keys: those are `lambent keys`)
     #[command(subcommand)]
     Key(AccountKeyCommand),
@@ -310,6 +360,37 @@ pub(crate) struct InvokeArguments {
     pub(crate) log: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum BatchCommand {
+    /// Invoke a function for each line of the input; its answers become the lines of the output, in the same order
+    #[command(
+        after_help = "Examples:\n  lambent batch run scorer --input rows.jsonl --output scores.jsonl --concurrency 32\n  lambent batch run scorer --input s3://bucket/rows.jsonl --output s3://bucket/scores.jsonl\n  zcat rows.jsonl.gz | lambent batch run scorer --input - --output - > scores.jsonl\n\nKilled or stopped, the same command goes on where it was: results are kept beside the output, in OUTPUT.journal, until the\noutput is whole. A line of the output is {\"line\": N, \"response\": ...} or {\"line\": N, \"error\": {kind, type, message}}.\nWith an error in any line the command fails, with its output complete. Objects in S3 take the AWS_* variables."
+    )]
+    Run(Box<BatchRunArguments>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BatchRunArguments {
+    /// The function: its name, or its ARN
+    #[arg(value_name = "FUNCTION")]
+    pub(crate) function: String,
+    /// JSON lines: a file, s3://BUCKET/KEY?endpoint=URL&region=R, or - for standard input
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) input: Place,
+    /// Where JSON lines go: a file, s3://..., or - for standard output, which cannot be gone on with
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) output: Place,
+    /// Invocations at once
+    #[arg(long, value_name = "N", default_value = "16")]
+    pub(crate) concurrency: NonZeroU32,
+    /// How often a record is tried again after a throttle or a fault of the system, with growing pauses
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) retries: u32,
+    /// A version or an alias
+    #[arg(long)]
+    pub(crate) qualifier: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
     /// The function's name
@@ -339,6 +420,35 @@ pub(crate) enum FunctionCommand {
         #[arg(long, default_value_t = 10)]
         last: u32,
     },
+    /// List what a function's destinations and dead-letter queues did not take
+    #[command(after_help = "Example:\n  lambent function failures hello --json")]
+    Failures {
+        /// The function's name
+        name: String,
+        /// How many, the newest first
+        #[arg(long, default_value_t = 10)]
+        last: u32,
+    },
+}
+
+/// `AGE,AGE`.
+fn retry_waits(text: &str) -> Result<[Age; 2], String> {
+    let (first, second) = text.split_once(',').ok_or("expected two ages, as in 1m,2m")?;
+    Ok([first.parse()?, second.parse()?])
+}
+
+/// `NAME=URL`.
+fn http_destination(text: &str) -> Result<(String, String), String> {
+    let (name, url) = text
+        .split_once('=')
+        .ok_or("expected NAME=URL, as in hook=https://example.com/hook")?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let named = !name.is_empty() && name.bytes().all(is_plain);
+    match (named, url.starts_with("http://") || url.starts_with("https://")) {
+        (false, _) => Err("a name has letters, digits, '-', '_' and '.' alone".to_owned()),
+        (true, false) => Err("a URL begins with https:// or http://".to_owned()),
+        (true, true) => Ok((name.to_owned(), url.to_owned())),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,7 @@ use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{AwsOptions, Settings, Store, StoreLocation};
+use store::{AwsOptions, S3Location, Settings, Store, StoreLocation, UserObject};
 use tokio::runtime::{Handle, Runtime};
 use tracing_subscriber::EnvFilter;
 
@@ -79,11 +79,19 @@ pub(crate) fn start_runtime() -> Result<Runtime> {
 
 /// Opens the store alone, for commands that need no key.
 pub(crate) fn open_store(places: &Places) -> Result<Store> {
-    let aws = AwsOptions::from_variables(env::vars_os().filter_map(|(name, value)| {
+    Ok(Store::open(&places.store, Settings::default(), &aws_options())?)
+}
+
+/// An object of the user's own in a bucket.
+pub(crate) fn user_object(location: &S3Location) -> Result<UserObject> {
+    Ok(UserObject::new(location, &Settings::default(), &aws_options())?)
+}
+
+fn aws_options() -> AwsOptions {
+    AwsOptions::from_variables(env::vars_os().filter_map(|(name, value)| {
         // Names and values that are not UTF-8 are not AWS's.
         Some((name.into_string().ok()?, value.into_string().ok()?))
-    }));
-    Ok(Store::open(&places.store, Settings::default(), &aws)?)
+    }))
 }
 
 /// Opens store and keys as the arguments say.
@@ -248,6 +256,22 @@ pub(crate) fn start_logging(command: &Command) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+}
+
+/// Trees that may hold a CRIU, best first: the operator's, the one of `cargo xtask setup`, this machine's own.
+pub(crate) fn criu_places() -> Vec<PathBuf> {
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = folder("LAMBENT_CACHE")
+        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("lambent")))
+        .or_else(|| Some(folder("HOME")?.join(".cache/lambent")));
+    [
+        Some(PathBuf::from("/usr/lib/lambent/criu")),
+        cache.map(|cache| cache.join("criu")),
+        Some(PathBuf::from("/")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn default_data() -> Result<PathBuf> {

@@ -48,15 +48,41 @@ impl Response {
 
     /// The error's code and message, as the API says them.
     pub(crate) fn error(&self) -> String {
-        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let message = ["message", "Message"].iter().find_map(|key| body[key].as_str());
-        let code = self.header("x-amzn-errortype").or_else(|| body["__type"].as_str());
+        let (message, code) = (self.message(), self.code());
         format!(
             "{} ({}, status {})",
-            message.unwrap_or("no message"),
-            code.unwrap_or("no code"),
+            message.as_deref().unwrap_or("no message"),
+            code.as_deref().unwrap_or("no code"),
             self.status
         )
+    }
+
+    /// The error's message.
+    pub(crate) fn message(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let message = ["message", "Message"].iter().find_map(|key| body[key].as_str());
+        message.map(ToOwned::to_owned)
+    }
+
+    /// The error's code.
+    pub(crate) fn code(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let code = self.header("x-amzn-errortype").or_else(|| body["__type"].as_str());
+        // What follows a colon is the address of a description.
+        code.map(|code| code.split(':').next().unwrap_or_default().to_owned())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let pair = |(name, value): &(&str, &str)| {
+            let name: reqwest::header::HeaderName = name.parse().expect("a test's header has a name");
+            (name, value.parse().expect("a test's header has a value"))
+        };
+        Self {
+            status,
+            headers: headers.iter().map(pair).collect(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod age;
 mod arguments;
+mod batch;
 mod client_files;
 mod commands;
 mod deploy;
 mod environment;
+mod file_systems;
 mod lambda_client;
 mod output;
 mod progress;

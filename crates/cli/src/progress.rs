@@ -39,6 +39,11 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
+    /// Bytes that were gone through, of how many (0 when not known), and words.
+    pub(crate) fn bytes_of(done: u64, whole: u64, words: String) -> Self {
+        Self { done, whole, words }
+    }
+
     /// A number of images, of which nobody knows how many there are.
     pub(crate) fn images(done: u64) -> Self {
         Self {

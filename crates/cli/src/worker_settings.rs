@@ -6,6 +6,8 @@
 //! zone_cache = "zone.toml"   # the file that names the zone's memcached servers, from DIR; default: no zone cache
 //! origin_requests = 32       # chunks on their way from the store at once
 //! origin_bytes = "32MiB"     # bytes on their way from the store at once
+//! hedge_percent = 5          # of 100 reads of a remote store, how many may be asked twice when late; 0 is none
+//! hedge_after_ms = 20        # no answer is late before this
 //! opened = "64MiB"           # plaintext of the chunks that were read last
 //! idle_seconds = 10          # how long the daemon lives with nothing mounted
 //! start_pack = true          # whether a mount uses the start pack
@@ -36,6 +38,8 @@ struct File {
     zone_cache: Option<PathBuf>,
     origin_requests: Option<usize>,
     origin_bytes: Option<Size>,
+    hedge_percent: Option<u32>,
+    hedge_after_ms: Option<u64>,
     opened: Option<Size>,
     idle_seconds: Option<u64>,
     start_pack: Option<bool>,
@@ -70,6 +74,8 @@ impl File {
         set(&mut cache.memory_bytes, self.cache_memory.map(|size| size.bytes));
         set(&mut cache.origin_requests, self.origin_requests);
         set(&mut cache.origin_bytes, self.origin_bytes.map(|size| size.bytes));
+        set(&mut cache.hedge_percent, self.hedge_percent);
+        set(&mut cache.hedge_after, self.hedge_after_ms.map(Duration::from_millis));
         let mut settings = Settings::new(places.worker(), cache);
         set(&mut settings.opened_bytes, self.opened.map(|size| size.bytes));
         set(&mut settings.idle, self.idle_seconds.map(Duration::from_secs));
@@ -105,12 +111,14 @@ mod tests {
             store: "/data/store".parse().unwrap(),
         };
         let file: File =
-            toml::from_str("cache_memory = \"1MiB\"\ncache_disk = \"0\"\nzone_cache = \"zone.toml\"\nidle_seconds = 3")
+            toml::from_str("cache_memory = \"1MiB\"\ncache_disk = \"0\"\nzone_cache = \"zone.toml\"\nhedge_percent = 0\nidle_seconds = 3")
                 .unwrap();
         let settings = file.over(&places);
         assert_eq!(settings.cache.memory_bytes, 1 << 20);
         assert_eq!(settings.cache.disk, None);
         assert_eq!(settings.cache.zone_fleet, Some("/data/zone.toml".into()));
+        assert_eq!(settings.cache.hedge_percent, 0);
+        assert_eq!(settings.cache.hedge_after, Duration::from_millis(20));
         assert_eq!(settings.idle, Duration::from_secs(3));
         assert_eq!(settings.read_ahead_kb, 512);
     }

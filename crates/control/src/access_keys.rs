@@ -6,18 +6,21 @@
 //!
 //! Every request is authenticated, so all active keys are in memory. Keys that another process made or revoked (`lambent
 //! keys` beside a running `lambent up`) are noticed within [`REFRESH_WAIT`]; those of this process at once.
+//!
+//! A key may carry a policy that says what its holder may do; one without may do everything in its account. A policy
+//! never changes: whoever wants another makes another key.
 
 use crate::accounts::account_missing;
 use crate::column::{signed, unsigned};
 use crate::function_record::account_of;
-use crate::{Control, ControlError, Inner};
+use crate::{Control, ControlError, Inner, KeyPolicy};
 use aws_lc_rs::rand;
 use chunk::Account;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -27,14 +30,18 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// | column | value |
 /// |---|---|
 /// | access_keys.revoked | 0 or 1; a revoked key stays, so that its id is never given again |
+/// | access_keys.policy | JSON as it was given, or null: no limit |
 /// | access_key_changes.changes | grows with each change of the other table; one row |
 pub(crate) const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS access_keys (
     id TEXT NOT NULL PRIMARY KEY, secret TEXT NOT NULL, account TEXT NOT NULL, created_ms BIGINT NOT NULL,
-    revoked BIGINT NOT NULL)",
+    revoked BIGINT NOT NULL, policy TEXT)",
     "CREATE TABLE IF NOT EXISTS access_key_changes (id BIGINT NOT NULL PRIMARY KEY, changes BIGINT NOT NULL)",
     "INSERT INTO access_key_changes (id, changes) VALUES (1, 0) ON CONFLICT (id) DO NOTHING",
 ];
+
+/// A program that does not know the column would let limited keys do everything, so it must not open the database.
+pub(crate) const UPGRADE_3: &str = "ALTER TABLE access_keys ADD COLUMN policy TEXT";
 
 /// How often the table is asked whether another process changed it: one row by its primary key.
 const REFRESH_WAIT: Duration = Duration::from_secs(1);
@@ -64,6 +71,8 @@ pub struct AccessKey {
     pub created_ms: u64,
     /// Whether it is good.
     pub status: KeyStatus,
+    /// What its holder may do; none is everything in the account.
+    pub policy: Option<Arc<KeyPolicy>>,
 }
 
 /// Whether a key is good.
@@ -121,10 +130,21 @@ impl Control {
             .cloned()
     }
 
-    /// Makes a key for an account.
+    /// Makes a key for an account, whose holder may do everything in it.
     ///
     /// Errors: there is no such account, or it has a hundred.
     pub async fn create_access_key(&self, account: &Account) -> Result<AccessKey, ControlError> {
+        self.create_limited_key(account, None).await
+    }
+
+    /// Makes a key whose holder may do what a policy allows.
+    ///
+    /// Errors: there is no such account, or it has a hundred keys.
+    pub async fn create_limited_key(
+        &self,
+        account: &Account,
+        policy: Option<KeyPolicy>,
+    ) -> Result<AccessKey, ControlError> {
         self.account(account).await?.ok_or_else(|| account_missing(account))?;
         let key = AccessKey {
             id: format!("AKIA{}", draw(ID_LETTERS, ID_RANDOM_LETTERS)),
@@ -132,16 +152,20 @@ impl Control {
             account: account.clone(),
             created_ms: self.now_ms(),
             status: KeyStatus::Active,
+            policy: policy.map(Arc::new),
         };
         let mut transaction = self.write().await?;
         check_count(&mut transaction, account).await?;
-        sqlx::query("INSERT INTO access_keys (id, secret, account, created_ms, revoked) VALUES ($1, $2, $3, $4, 0)")
-            .bind(key.id.as_str())
-            .bind(key.secret.as_str())
-            .bind(account.as_str())
-            .bind(signed(key.created_ms))
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO access_keys (id, secret, account, created_ms, revoked, policy) VALUES ($1, $2, $3, $4, 0, $5)",
+        )
+        .bind(key.id.as_str())
+        .bind(key.secret.as_str())
+        .bind(account.as_str())
+        .bind(signed(key.created_ms))
+        .bind(key.policy.as_ref().map(|policy| policy.text().to_owned()))
+        .execute(&mut *transaction)
+        .await?;
         count_change(&mut transaction).await?;
         transaction.commit().await?;
         self.refresh_keys().await?;
@@ -151,7 +175,7 @@ impl Control {
     /// Keys of one account or of all, oldest first, revoked ones too.
     pub async fn access_keys(&self, account: Option<&Account>) -> Result<Vec<AccessKey>, ControlError> {
         let rows = sqlx::query(
-            "SELECT id, secret, account, created_ms, revoked FROM access_keys WHERE $1 = '' OR account = $1
+            "SELECT id, secret, account, created_ms, revoked, policy FROM access_keys WHERE $1 = '' OR account = $1
              ORDER BY created_ms, id",
         )
         .bind(account.map_or("", Account::as_str))
@@ -232,8 +256,16 @@ async fn count_change(connection: &mut AnyConnection) -> Result<(), ControlError
 
 fn read_row(row: &AnyRow) -> Result<AccessKey, ControlError> {
     let revoked = unsigned(row, "revoked")? != 0;
+    let id: String = row.try_get("id")?;
+    let policy: Option<String> = row.try_get("policy")?;
+    let policy = policy.map(|text| KeyPolicy::parse(&text)).transpose();
+    let policy = policy.map_err(|error| {
+        // Nobody is let in by a key whose limits cannot be read.
+        ControlError::invalid(format!("the stored policy of access key {id} cannot be read: {error}"))
+    })?;
     Ok(AccessKey {
-        id: row.try_get("id")?,
+        policy: policy.map(Arc::new),
+        id,
         secret: Secret(row.try_get("secret")?),
         account: account_of(row)?,
         created_ms: unsigned(row, "created_ms")?,

@@ -109,7 +109,7 @@ impl Control {
             let arn = self.qualified_arn(account, name, Some(alias));
             return Err(ControlError::not_found(format!("Alias not found: {arn}")));
         };
-        let before = record.revision_id.clone();
+        let (before, version_before) = (record.revision_id.clone(), record.version.clone());
         if change.revision_id.as_ref().is_some_and(|expected| *expected != before) {
             return Err(ControlError::revision_mismatch());
         }
@@ -119,6 +119,8 @@ impl Control {
         if !replace(&mut transaction, (account, name), &record, &before).await? {
             return Err(ControlError::revision_mismatch());
         }
+        self.hold_alias(&mut transaction, (account, name), &record, &version_before)
+            .await?;
         transaction.commit().await?;
         self.function_changed(account, name);
         Ok(record)

@@ -1,12 +1,16 @@
 //! Reserved and provisioned concurrency: what is asked for, and what an account has left.
 //!
 //! Reserved concurrency is a function's own share of the account's limit and its ceiling at once. Provisioned
-//! concurrency is a wish for environments that are started ahead. It is recorded, and it counts against the account's
-//! limit as in Lambda, but nothing starts environments ahead yet: each wish says so in its status.
+//! concurrency is a wish for environments that are started ahead. It is recorded here, and it counts against the account's
+//! limit as in Lambda; the gateway compares it with what runs ([`Control::provision_plan`]) and says how far that is.
 
+mod plan;
 mod provisioned;
 
+pub(crate) use plan::HeldAliases;
+pub use plan::{ProvisionPart, ProvisionWish};
 pub use provisioned::ProvisionedConcurrency;
+pub(crate) use provisioned::all_of_function;
 
 use crate::column::{signed, unsigned};
 use crate::{Control, ControlError};

@@ -48,6 +48,18 @@ pub struct Configuration {
     pub logging: LoggingConfig,
     /// Kept and answered; none where none was ever set.
     pub vpc: Option<VpcConfig>,
+    /// Directories of the operator's that functions share; at most one.
+    #[serde(default)]
+    pub file_systems: Vec<FileSystemReference>,
+}
+
+/// A directory of the operator's, as a function names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystemReference {
+    /// ARN of an access point.
+    pub arn: String,
+    /// `/mnt/…`: where the function sees it.
+    pub local_mount_path: String,
 }
 
 /// How code is packaged.
@@ -143,6 +155,8 @@ pub struct Settings {
     pub logging: Option<LoggingSettings>,
     /// Replaces all.
     pub vpc: Option<VpcConfig>,
+    /// Replaces all.
+    pub file_systems: Option<Vec<FileSystemReference>>,
 }
 
 /// Changes to a [`LoggingConfig`].
@@ -206,6 +220,7 @@ impl Configuration {
                 group: format!("/aws/lambda/{name}"),
             },
             vpc: None,
+            file_systems: Vec::new(),
         }
     }
 
@@ -235,6 +250,7 @@ impl Configuration {
                 None => self.logging,
             },
             vpc: settings.vpc.or(self.vpc),
+            file_systems: settings.file_systems.unwrap_or(self.file_systems),
         }
     }
 }

@@ -6,9 +6,10 @@
 //!
 //! What a commit has acknowledged survives kill -9 and, by `synchronous=FULL`, a power cut.
 
-use crate::{ControlError, access_keys, accounts, aliases, function_record};
+use crate::{ControlError, access_keys, accounts, aliases, autoscaling, function_record};
 use crate::{
-    concurrency, event_invoke, events, function_settings, function_urls, layers, log_store, policies, start_store, tags,
+    concurrency, deliveries, event_invoke, event_sources, events, function_settings, function_urls, layers, log_store,
+    policies, start_store, tags,
 };
 use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, Transaction};
@@ -26,8 +27,11 @@ const SCHEMAS: &[&[&str]] = &[
     accounts::SCHEMA,
     aliases::SCHEMA,
     function_record::SCHEMA,
+    autoscaling::SCHEMA,
     concurrency::SCHEMA,
+    deliveries::SCHEMA,
     event_invoke::SCHEMA,
+    event_sources::SCHEMA,
     events::SCHEMA,
     function_settings::SCHEMA,
     function_urls::SCHEMA,
@@ -47,11 +51,13 @@ pub(crate) const FUNCTION_DELETES: &[&str] = &[
     "DELETE FROM function_tags WHERE account = $1 AND name = $2",
     "DELETE FROM function_concurrency WHERE account = $1 AND name = $2",
     "DELETE FROM provisioned_concurrency WHERE account = $1 AND name = $2",
+    "DELETE FROM autoscaling WHERE account = $1 AND name = $2",
     "DELETE FROM event_invoke_configs WHERE account = $1 AND name = $2",
     "DELETE FROM function_urls WHERE account = $1 AND name = $2",
     "DELETE FROM runtime_management WHERE account = $1 AND name = $2",
     "DELETE FROM function_recursion WHERE account = $1 AND name = $2",
     "DELETE FROM cold_starts WHERE account = $1 AND name = $2",
+    "DELETE FROM failed_deliveries WHERE account = $1 AND name = $2",
 ];
 
 /// What goes with one version or alias: $1 is the account, $2 the function's name, $3 the qualifier (a version's number
@@ -59,17 +65,18 @@ pub(crate) const FUNCTION_DELETES: &[&str] = &[
 pub(crate) const QUALIFIER_DELETES: &[&str] = &[
     "DELETE FROM policies WHERE account = $1 AND name = $2 AND qualifier = $3 AND kind = 'function'",
     "DELETE FROM provisioned_concurrency WHERE account = $1 AND name = $2 AND qualifier = $3",
+    "DELETE FROM autoscaling WHERE account = $1 AND name = $2 AND qualifier = $3",
     "DELETE FROM event_invoke_configs WHERE account = $1 AND name = $2 AND qualifier = $3",
     "DELETE FROM function_urls WHERE account = $1 AND name = $2 AND qualifier = $3",
     "DELETE FROM runtime_management WHERE account = $1 AND name = $2 AND qualifier = $3",
 ];
 
 /// Written into the database; a program that knows a smaller number refuses to open it.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// What makes the tables of one schema version those of the next: each with the version that it leads to, in order. New
 /// databases have the newest tables from the start.
-const UPGRADES: &[(i64, &str)] = &[(2, events::UPGRADE_2)];
+const UPGRADES: &[(i64, &str)] = &[(2, events::UPGRADE_2), (3, access_keys::UPGRADE_3)];
 
 const VERSION_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS schema_version (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)";

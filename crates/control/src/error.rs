@@ -19,6 +19,15 @@ pub enum ControlError {
         /// A full sentence, as Lambda says it.
         message: String,
     },
+    /// It is being changed, so it cannot be changed now: `ResourceInUseException`.
+    #[error("{message}")]
+    InUse {
+        /// A full sentence, as Lambda says it.
+        message: String,
+    },
+    /// An event was not written, because what was to be written with it failed, or the record is being closed.
+    #[error("the event was not written: the record is failing or being closed. Try again")]
+    EventNotWritten,
     /// The request cannot be fulfilled as it stands: `InvalidParameterValueException`.
     #[error("{message}")]
     Invalid {

@@ -54,8 +54,9 @@ pub struct Destinations {
     pub on_failure: Option<String>,
 }
 
-/// Services that Lambda sends outcomes to.
-const DESTINATION_SERVICES: &[&str] = &["lambda", "sqs", "sns", "events", "s3"];
+/// Services that outcomes are sent to. Of `events`, only API destinations, which stand for the operator's HTTP endpoints;
+/// the gateway knows which there are.
+const DESTINATION_SERVICES: &[&str] = &["lambda", "sqs", "sns", "events"];
 
 impl Control {
     /// Writes settings. `keep` is UpdateFunctionEventInvokeConfig: there must be some already, and what the change does
@@ -174,7 +175,7 @@ impl Control {
             .into_iter()
             .flatten()
         {
-            if arn.is_empty() || arn.starts_with("kafka://") {
+            if arn.is_empty() {
                 continue;
             }
             let parts: Vec<&str> = arn.splitn(8, ':').collect();

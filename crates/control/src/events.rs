@@ -4,18 +4,24 @@
 //! holds the claim nobody else gets them, and when it dies the claim runs out and the event is due again. So an event
 //! runs at least once. A claim is nothing but a due time in the future, moved there by one statement that only moves
 //! what is still due.
+//!
+//! What comes in and what becomes of it is written by `events::writer`, many to a commit. Whoever is to be told of an
+//! event's end is written down by the same commit that forgets the event: see [`crate::NewDelivery`].
+
+pub(crate) mod writer;
 
 use crate::column::{signed, unsigned};
+use crate::deliveries::NewDelivery;
 use crate::function_record::account_of;
 use crate::{Control, ControlError};
 use chunk::Account;
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 use std::sync::Arc;
 use tokio::sync::Notify;
-use uuid::Uuid;
+use writer::EventWrite;
 
-/// Events, and for each account how many and how large.
+/// Events, and for each account how many and how large; its deliveries that wait are counted with them.
 ///
 /// | column | value |
 /// |---|---|
@@ -44,8 +50,6 @@ pub(crate) const UPGRADE_2: &str = "ALTER TABLE queued_events ADD COLUMN claims 
 pub const QUEUED_EVENTS_MAX: u64 = 1_000_000;
 /// Bytes of one account's events: 4 GiB, which is 4,096 events of the largest size, 1 MiB. Beyond it events are refused.
 pub const QUEUED_BYTES_MAX: u64 = 4 << 30;
-/// What an event costs beside its payload, bytes: its texts and its place in two indexes, roughly.
-const EVENT_OVERHEAD_BYTES: u64 = 512;
 /// Longest claim, milliseconds: 1 h. The longest function runs for 15 min.
 const CLAIM_MS_MAX: u64 = 3_600_000;
 
@@ -95,11 +99,11 @@ pub struct QueuedEvent {
 /// Tells of new events.
 #[derive(Debug, Default)]
 pub(crate) struct EventBell {
-    bell: Arc<Notify>,
+    pub(crate) bell: Arc<Notify>,
 }
 
 impl Control {
-    fn event_bell(&self) -> &EventBell {
+    pub(crate) fn event_bell(&self) -> &EventBell {
         &self.inner.event_bell
     }
 
@@ -107,30 +111,7 @@ impl Control {
     ///
     /// Errors: the account has too many.
     pub async fn enqueue_event(&self, event: NewEvent) -> Result<(), ControlError> {
-        let bytes = event_bytes(&event);
-        let now = self.now_ms();
-        let mut transaction = self.write().await?;
-        count_in(&mut transaction, &event.account, bytes).await?;
-        sqlx::query(
-            "INSERT INTO queued_events (id, account, name, qualifier, payload, request_id, client_context, trace_id,
-                attempt, enqueued_ms, due_ms, claimed, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, 0, $11)",
-        )
-        .bind(Uuid::new_v4().to_string())
-        .bind(event.account.as_str())
-        .bind(event.function)
-        .bind(event.qualifier)
-        .bind(event.payload)
-        .bind(event.request_id)
-        .bind(event.client_context)
-        .bind(event.trace_id)
-        .bind(signed(now))
-        .bind(signed(now))
-        .bind(signed(bytes))
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        self.event_bell().bell.notify_one();
-        Ok(())
+        self.write_event(EventWrite::Enqueue(Box::new(event))).await
     }
 
     /// Rings once for new events, however many: one listener, which then claims until nothing is due.
@@ -174,35 +155,15 @@ impl Control {
     /// Gives an event back, to be due at a time; `attempt` is how many tries the function has failed by now. One more
     /// than before begins the count of claims anew.
     pub async fn retry_event(&self, id: &str, at_ms: u64, attempt: u32) -> Result<(), ControlError> {
-        sqlx::query(
-            "UPDATE queued_events SET due_ms = $1, claimed = 0, claims = CASE WHEN attempt = $2 THEN claims ELSE 0 END,
-                attempt = $3 WHERE id = $4",
-        )
-        .bind(signed(at_ms))
-        .bind(i64::from(attempt))
-        .bind(i64::from(attempt))
-        .bind(id)
-        .execute(self.pool())
-        .await?;
-        self.event_bell().bell.notify_one();
-        Ok(())
+        let id = id.to_owned();
+        self.write_event(EventWrite::Retry { id, at_ms, attempt }).await
     }
 
-    /// Forgets an event: it ran, or it was given up. That it is gone already is no error.
-    pub async fn finish_event(&self, id: &str) -> Result<(), ControlError> {
-        let mut transaction = self.write().await?;
-        let row = sqlx::query("DELETE FROM queued_events WHERE id = $1 RETURNING account, bytes")
-            .bind(id)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        if let Some(row) = row {
-            sqlx::query("UPDATE queued_event_totals SET events = events - 1, bytes = bytes - $1 WHERE account = $2")
-                .bind(row.try_get::<i64, _>("bytes")?)
-                .bind(row.try_get::<String, _>("account")?)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await
+    /// Forgets an event: it ran, or it was given up. Who is to be told of it is written down in the same commit. That
+    /// the event is gone already is no error, and then nobody is told again.
+    pub async fn finish_event(&self, id: &str, deliveries: Vec<NewDelivery>) -> Result<(), ControlError> {
+        let id = id.to_owned();
+        self.write_event(EventWrite::Finish { id, deliveries }).await
     }
 
     /// When the next event is due, or the next claim runs out, milliseconds since 1970; none if there are no events.
@@ -215,7 +176,8 @@ impl Control {
 
     /// Makes all claimed events due. For the start of a process that is alone with its database: what its predecessor
     /// had claimed need not wait until the claims run out. An event that was claimed once is due now; one that was
-    /// claimed again and again may be what its claimers died of, so it waits, twice as long with each claim.
+    /// claimed again and again may be what its claimers died of, so it waits, twice as long with each claim. Deliveries
+    /// become due as well.
     pub async fn release_events(&self) -> Result<(), ControlError> {
         sqlx::query(
             "UPDATE queued_events SET claimed = 0, due_ms = $1 + CASE WHEN claims < 2 THEN 0
@@ -228,42 +190,8 @@ impl Control {
         .execute(self.pool())
         .await?;
         self.event_bell().bell.notify_one();
-        Ok(())
+        self.release_deliveries().await
     }
-}
-
-/// Counts an event in, unless the account has too many.
-async fn count_in(connection: &mut AnyConnection, account: &Account, bytes: u64) -> Result<(), ControlError> {
-    sqlx::query(
-        "INSERT INTO queued_event_totals (account, events, bytes) VALUES ($1, 0, 0) ON CONFLICT (account) DO NOTHING",
-    )
-    .bind(account.as_str())
-    .execute(&mut *connection)
-    .await?;
-    let done = sqlx::query(
-        "UPDATE queued_event_totals SET events = events + 1, bytes = bytes + $1
-         WHERE account = $2 AND events < $3 AND bytes + $4 <= $5",
-    )
-    .bind(signed(bytes))
-    .bind(account.as_str())
-    .bind(signed(QUEUED_EVENTS_MAX))
-    .bind(signed(bytes))
-    .bind(signed(QUEUED_BYTES_MAX))
-    .execute(connection)
-    .await?;
-    if done.rows_affected() == 0 {
-        let message = format!(
-            "Account {account} has too many asynchronous events waiting: at most {QUEUED_EVENTS_MAX} events and \
-             {QUEUED_BYTES_MAX} bytes. Wait until some have run."
-        );
-        return Err(ControlError::LimitExceeded { message });
-    }
-    Ok(())
-}
-
-fn event_bytes(event: &NewEvent) -> u64 {
-    let texts = event.payload.len() + event.client_context.as_ref().map_or(0, String::len);
-    EVENT_OVERHEAD_BYTES + texts as u64
 }
 
 fn from_row(row: &AnyRow) -> Result<QueuedEvent, ControlError> {

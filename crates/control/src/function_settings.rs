@@ -113,7 +113,7 @@ impl Control {
         Ok(())
     }
 
-    /// `Terminate` (the default) or `Allow`. Recorded alone: no event source of Lambent can make a function call itself.
+    /// What becomes of a function that its own events lead back to: `Terminate` (the default) or `Allow`.
     ///
     /// Errors: no such function.
     pub async fn recursive_loop(&self, account: &Account, name: &str) -> Result<String, ControlError> {

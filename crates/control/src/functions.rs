@@ -9,6 +9,7 @@ pub use update::CodeUpdate;
 use crate::code::check_source;
 use crate::configuration::{Configuration, LayerReference, PackageType, Settings};
 use crate::database::WriteTransaction;
+use crate::file_systems::check_with_snap_start;
 use crate::function_record::{LATEST, VersionKey, all_after, insert, latest_after};
 use crate::page::marker_invalid;
 use crate::tags::{check_tags, write_tags};
@@ -158,6 +159,7 @@ impl Control {
         settings: Settings,
     ) -> Result<Configuration, ControlError> {
         let layers = self.layer_references(account, settings.layers.as_deref()).await?;
+        self.check_file_systems(account, &settings)?;
         join(base, settings, layers)
     }
 
@@ -188,6 +190,7 @@ fn join(
     let configuration = base.with(settings, layers);
     check_log_levels(configuration.logging.format, &asked)?;
     check_configuration(&configuration)?;
+    check_with_snap_start(&configuration)?;
     Ok(configuration)
 }
 

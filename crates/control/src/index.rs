@@ -5,7 +5,8 @@
 
 use crate::aliases::AliasRecord;
 use crate::function_record::versions_after;
-use crate::{Control, ControlError, Lifecycle};
+use crate::traffic_tags::Traffic;
+use crate::{Control, ControlError, Lifecycle, ProvisionedConcurrency, concurrency};
 use api::Lease;
 use chunk::Account;
 use std::collections::HashMap;
@@ -35,6 +36,10 @@ pub(crate) struct IndexedFunction {
     pub(crate) versions: HashMap<String, IndexedVersion>,
     pub(crate) aliases: HashMap<String, AliasRecord>,
     pub(crate) reserved_concurrency: Option<u32>,
+    pub(crate) wishes: Vec<ProvisionedConcurrency>,
+    /// Versions that aliases serve for now in place of those that they name, by alias.
+    pub(crate) held: HashMap<String, String>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 pub(crate) struct IndexedVersion {
@@ -94,7 +99,20 @@ impl Control {
         }
         let aliases = self.all_aliases(account, name).await?;
         let reserved = self.reserved_concurrency(account, name).await?;
+        let traffic = Traffic::of(&self.function_tags(account, name).await?);
+        let wishes = {
+            let mut connection = self.pool().acquire().await?;
+            concurrency::all_of_function(&mut connection, account, name).await?
+        };
+        let mut held = self.inner.held.of_function(account, name);
+        held.retain(|alias, version| {
+            wishes.iter().any(|wish| wish.qualifier == *alias)
+                && aliases.iter().any(|record| record.name == *alias)
+                && records.iter().any(|record| record.version == *version)
+        });
         let function = Arc::new(IndexedFunction {
+            wishes,
+            held,
             versions: records
                 .into_iter()
                 .map(|record| {
@@ -102,13 +120,14 @@ impl Control {
                         record.version,
                         IndexedVersion {
                             lifecycle: record.lifecycle,
-                            lease: record.lease,
+                            lease: record.lease.map(|lease| traffic.applied_to(lease)),
                         },
                     )
                 })
                 .collect(),
             aliases: aliases.into_iter().map(|alias| (alias.name.clone(), alias)).collect(),
             reserved_concurrency: reserved.map(|reserved| u32::try_from(reserved).unwrap_or(u32::MAX)),
+            traffic: Arc::new(traffic),
         });
         self.inner.index.put((account, name), &function, epoch);
         Ok(Some(function))

@@ -3,9 +3,10 @@
 use crate::code::PreparedCode;
 use crate::function_record::LATEST;
 use crate::index::IndexedFunction;
+use crate::traffic_tags::Traffic;
 use crate::validation::not_in_state;
-use crate::{Configuration, Control, ControlError, FunctionRecord, Reason, State};
-use api::{FunctionIdentity, Initialization, Lease, LogFormat, Logging, Overlay, Program};
+use crate::{Configuration, Control, ControlError, FileSystemReference, FunctionRecord, Reason, State};
+use api::{FunctionIdentity, Initialization, Lease, LogFormat, Logging, Overlay, Program, SharedFileSystem};
 use chunk::Account;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub struct Resolved {
     pub executed_version: String,
     /// Most invocations of the function at once, if it has a limit of its own.
     pub reserved_concurrency: Option<u32>,
+    /// How many environments of the version are to be there ahead of invocations.
+    pub provisioned_concurrency: u32,
+    /// What the function's tags ask for.
+    pub traffic: Arc<Traffic>,
 }
 
 /// A function of which something changed that invocations see. See [`Control::revisions_in_use`].
@@ -133,7 +138,10 @@ fn refusal(reason: Option<Reason>) -> ControlError {
 fn choose(function: &IndexedFunction, qualifier: Option<&str>, lot: f64) -> Choice {
     let qualifier = qualifier.unwrap_or(LATEST);
     let version = match function.aliases.get(qualifier) {
-        Some(alias) => by_lot(&alias.version, alias.routing.as_ref(), lot),
+        Some(alias) => match function.held.get(qualifier) {
+            Some(version) => version,
+            None => by_lot(&alias.version, alias.routing.as_ref(), lot),
+        },
         None => qualifier,
     };
     let Some(found) = function.versions.get(version) else {
@@ -144,6 +152,8 @@ fn choose(function: &IndexedFunction, qualifier: Option<&str>, lot: f64) -> Choi
             lease: Arc::clone(lease),
             executed_version: version.to_owned(),
             reserved_concurrency: function.reserved_concurrency,
+            provisioned_concurrency: function.provisioned(version),
+            traffic: Arc::clone(&function.traffic),
         }),
         (State::Failed, _) => Choice::Refuse(found.lifecycle.state_reason.clone()),
         (State::Pending | State::Active, _) => Choice::Wait,
@@ -177,10 +187,12 @@ pub(crate) fn build(control: &Control, record: &FunctionRecord, prepared: &Prepa
         },
         root,
         overlays: overlays(prepared),
+        file_systems: file_systems(configuration),
         program: program(configuration, prepared)?,
         memory_mb: configuration.memory_mb,
         tmp_mb: configuration.tmp_mb,
         timeout: Duration::from_secs(u64::from(configuration.timeout_s)),
+        invocations_max: 1,
         logging: logging(configuration),
         network: control.inner.network,
         initialization: Initialization::OnDemand,
@@ -199,6 +211,14 @@ fn overlays(prepared: &PreparedCode) -> Vec<Overlay> {
             target: target.to_owned(),
         })
         .to_vec()
+}
+
+fn file_systems(configuration: &Configuration) -> Vec<SharedFileSystem> {
+    let shared = |reference: &FileSystemReference| SharedFileSystem {
+        arn: reference.arn.clone(),
+        target: reference.local_mount_path.clone(),
+    };
+    configuration.file_systems.iter().map(shared).collect()
 }
 
 fn logging(configuration: &Configuration) -> Logging {

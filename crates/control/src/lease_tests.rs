@@ -200,6 +200,9 @@ fn states_decide_what_an_invocation_meets() {
         ]),
         aliases: HashMap::from([("live".into(), alias)]),
         reserved_concurrency: None,
+        wishes: Vec::new(),
+        held: HashMap::new(),
+        traffic: Arc::default(),
     };
     assert!(matches!(choose(&function, None, 0.5), Choice::Wait));
     assert!(matches!(choose(&function, Some("$LATEST"), 0.5), Choice::Wait));

@@ -17,9 +17,11 @@ mod code_token;
 mod configuration;
 mod database;
 mod error;
+mod file_systems;
 mod function_record;
 mod functions;
 mod index;
+mod key_policy;
 mod lease;
 mod page;
 mod prepare;
@@ -35,9 +37,12 @@ mod record_tests;
 pub mod packages;
 
 // Slices (engineer 5): one line for each module, in alphabetical order, and their `pub use` lines at the end.
+mod autoscaling;
 mod column;
 mod concurrency;
+mod deliveries;
 mod event_invoke;
+mod event_sources;
 mod events;
 mod function_settings;
 mod function_urls;
@@ -51,6 +56,7 @@ mod qualified_table;
 mod setting_tests;
 mod start_store;
 mod tags;
+mod traffic_tags;
 mod url_index;
 
 pub use access_keys::{AccessKey, KeyStatus, Secret};
@@ -58,8 +64,8 @@ pub use accounts::AccountRecord;
 pub use aliases::{AliasChange, AliasRecord};
 pub use code::{CodeRecord, CodeSource};
 pub use configuration::{
-    Configuration, ImageConfig, LayerReference, LoggingConfig, LoggingSettings, PackageType, Settings, Variables,
-    VpcConfig,
+    Configuration, FileSystemReference, ImageConfig, LayerReference, LoggingConfig, LoggingSettings, PackageType,
+    Settings, Variables, VpcConfig,
 };
 pub use error::ControlError;
 pub use function_record::FunctionRecord;
@@ -69,11 +75,22 @@ pub use page::{Page, PageRequest};
 pub use states::{LastUpdate, Lifecycle, Reason, State};
 pub use versions::PublishRequest;
 
-pub use concurrency::{ProvisionedConcurrency, UNRESERVED_CONCURRENCY_MIN};
+pub use autoscaling::{
+    SCALABLE_TARGETS_MAX, ScalableResource, ScalableTarget, ScalableTargetChange, ScalingActivity, ScalingPlan,
+    ScalingPolicy, ScalingSuspended, ScheduledAction,
+};
+pub use concurrency::{ProvisionPart, ProvisionWish, ProvisionedConcurrency, UNRESERVED_CONCURRENCY_MIN};
+pub use deliveries::{
+    DeliveryKind, FAILED_BODY_BYTES_MAX, FAILED_DELIVERIES_MAX, FailedDelivery, NewDelivery, QueuedDelivery,
+};
 pub use event_invoke::{Destinations, EventInvokeChange, EventInvokeConfig};
+pub use event_sources::{
+    EventSource, EventSourceChange, EventSourceFilter, EventSourceSettings, EventSourceState, NewEventSource,
+};
 pub use events::{NewEvent, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, QueuedEvent};
 pub use function_settings::{AccountUsage, RuntimeManagement};
 pub use function_urls::{Cors, FunctionUrl, FunctionUrlChange};
+pub use key_policy::{Decision, KEY_POLICY_CHARACTERS_MAX, KeyPolicy, KeyPolicyError};
 pub use layers::{LAYERS_MAX, LayerDescription, LayerFilter, LayerName, LayerVersion};
 pub use log_store::{LogGroup, LogGroupName, LogLine, LogPosition, LogRead, LogScan, LogStream, StreamList};
 pub use policies::{PolicyRecord, PolicyTarget};
@@ -81,6 +98,7 @@ pub use policy_statement::{Condition, NewPermission, PolicyQuestion, Principal, 
 pub use qualified_name::QualifiedName;
 pub use start_store::{STARTS_MAX, StartRecord};
 pub use tags::{TAG_KEY_CHARACTERS_MAX, TAG_VALUE_CHARACTERS_MAX, TAGS_MAX};
+pub use traffic_tags::{Batching, ResponseCaching, Traffic};
 
 pub use packages::{PackageError, Packages, PackagesParts, PreparedImage, RuntimeBase, ZipCode};
 
@@ -121,7 +139,13 @@ struct Inner {
     changes: broadcast::Sender<FunctionChange>,
     preparing: prepare::Preparing,
     link_key: aws_lc_rs::hmac::Key,
+    file_systems: std::sync::OnceLock<std::collections::BTreeSet<String>>,
     event_bell: events::EventBell,
+    held: concurrency::HeldAliases,
+    scaling_bell: Arc<tokio::sync::Notify>,
+    event_writer: events::writer::EventWriter,
+    delivery_bell: Arc<tokio::sync::Notify>,
+    event_source_bell: Arc<tokio::sync::Notify>,
 }
 
 impl fmt::Debug for Control {
@@ -144,6 +168,7 @@ impl Control {
     /// Errors: the database cannot be opened, or a newer Lambent wrote it.
     pub async fn open(parts: ControlParts) -> Result<Self, ControlError> {
         let database = database::Database::open(&parts.database).await?;
+        let (event_writer, event_writes) = events::writer::EventWriter::new();
         let inner = Inner {
             database,
             region: parts.region,
@@ -156,12 +181,19 @@ impl Control {
             changes: broadcast::channel(CHANGES_MAX).0,
             preparing: prepare::Preparing::default(),
             event_bell: events::EventBell::default(),
+            held: concurrency::HeldAliases::default(),
+            scaling_bell: Arc::default(),
+            event_writer,
+            delivery_bell: Arc::default(),
+            event_source_bell: Arc::default(),
             link_key: code_token::draw_key(),
+            file_systems: std::sync::OnceLock::new(),
         };
         let control = Self { inner: Arc::new(inner) };
         control.refresh_keys().await?;
         // Ends with the record: it holds no strong reference.
         tokio::spawn(access_keys::watch(Arc::downgrade(&control.inner)));
+        tokio::spawn(events::writer::write_all(Arc::downgrade(&control.inner), event_writes));
         Ok(control)
     }
 

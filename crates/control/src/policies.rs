@@ -121,6 +121,34 @@ impl Control {
         self.remove_statement(target.key(), statement_id, known).await
     }
 
+    /// Whether the policy of a function, of one of its versions or of an alias lets another account invoke it. A policy
+    /// speaks for that alone on which it hangs: the function's own for calls without a qualifier. Reads the record.
+    pub async fn may_invoke(
+        &self,
+        owner: &Account,
+        name: &str,
+        qualifier: Option<&str>,
+        caller: &Account,
+    ) -> Result<bool, ControlError> {
+        if qualifier == Some(LATEST) {
+            // It can have no policy.
+            return Ok(false);
+        }
+        let target = PolicyTarget {
+            account: owner,
+            name,
+            qualifier,
+            revision_id: None,
+        };
+        let question = PolicyQuestion {
+            action: "lambda:InvokeFunction",
+            caller: Some(caller),
+            url_auth_type: None,
+        };
+        let policy = self.policy(target.key()).await?;
+        Ok(policy.is_some_and(|policy| policy.allows(&question)))
+    }
+
     /// Whether somebody may call through a function URL. A URL of type NONE needs a statement that lets anybody use
     /// `lambda:InvokeFunctionUrl`, as in Lambda; one of type AWS_IAM lets its own account in, and others by statement.
     ///

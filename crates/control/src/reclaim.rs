@@ -1,11 +1,13 @@
-//! Which zips the record names, so that the blobs of all others can be freed.
+//! Which zips and devices the record names, so that the blobs and the records of all others can be freed.
 
 use crate::column::{document, unsigned};
-use crate::packages::Reclaimed;
+use crate::packages::{DEVICE_PREFIX, Reclaimed, RecordNames};
 use crate::{CodeRecord, Control, ControlError, LayerReference, ZipCode};
 use serde::Deserialize;
+use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use std::collections::HashSet;
 
 /// Versions read at once: a document has some kilobytes.
 const ROWS_MAX: i64 = 500;
@@ -23,15 +25,24 @@ struct Layers {
 }
 
 impl Control {
-    /// Removes stored zips and layers of images that nothing has named for a day; see [`crate::packages`]. To be called
+    /// Removes stored zips, layers of images, and records of devices that nothing has named for a day; see
+    /// [`crate::packages`]. To be called
     /// by the process that serves, at its start and now and then.
     pub async fn reclaim_blobs(&self) -> Result<Reclaimed, ControlError> {
         // Layers first: who deletes one that a new function has just found leaves it to be found with the function.
-        let mut zips = self.zips_of_layers().await?;
-        self.zips_of_functions(&mut zips).await?;
-        let freed = self.packages().reclaim(zips).await?;
-        if freed.blobs > 0 {
-            tracing::info!(freed.blobs, freed.bytes, "freed blobs that nothing names any more");
+        let mut names = RecordNames {
+            zips: self.zips_of_layers().await?,
+            ..RecordNames::default()
+        };
+        self.names_of_functions(&mut names).await?;
+        let freed = self.packages().reclaim(names).await?;
+        if freed.blobs + freed.devices > 0 {
+            tracing::info!(
+                freed.blobs,
+                freed.bytes,
+                freed.devices,
+                "freed what nothing names any more"
+            );
         }
         Ok(freed)
     }
@@ -49,7 +60,7 @@ impl Control {
         rows.iter().map(zip).collect()
     }
 
-    async fn zips_of_functions(&self, zips: &mut Vec<ZipCode>) -> Result<(), ControlError> {
+    async fn names_of_functions(&self, all: &mut RecordNames) -> Result<(), ControlError> {
         let mut after = (String::new(), String::new(), -1_i64);
         loop {
             let rows = sqlx::query(
@@ -68,11 +79,26 @@ impl Control {
             for row in &rows {
                 let text: String = row.try_get("document")?;
                 let names: Names = document(&text, "a function")?;
-                zips.extend(names.configuration.layers.into_iter().map(|layer| layer.code));
+                add_devices(&document(&text, "a function")?, &mut all.devices);
+                all.zips
+                    .extend(names.configuration.layers.into_iter().map(|layer| layer.code));
                 if let CodeRecord::Zip(zip) = names.code {
-                    zips.push(zip);
+                    all.zips.push(zip);
                 }
             }
         }
+    }
+}
+
+/// Adds every text that may be the name of a device, wherever in the document it stands: whatever part of a version comes
+/// to hold one, it is not forgotten here.
+fn add_devices(value: &Value, devices: &mut HashSet<String>) {
+    match value {
+        Value::String(text) if text.starts_with(DEVICE_PREFIX) => {
+            devices.insert(text.clone());
+        }
+        Value::Array(values) => values.iter().for_each(|value| add_devices(value, devices)),
+        Value::Object(members) => members.values().for_each(|value| add_devices(value, devices)),
+        _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! Tags of functions.
 
-use crate::{Control, ControlError};
+use crate::{Control, ControlError, traffic_tags};
 use chunk::Account;
 use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
@@ -44,7 +44,9 @@ impl Control {
         check_tags(tags)?;
         let mut transaction = self.write().await?;
         write_tags(&mut transaction, account, name, tags).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        self.tags_changed(account, name, tags.keys());
+        Ok(())
     }
 
     /// Removes tags; keys that are not there are no error.
@@ -58,7 +60,16 @@ impl Control {
                 .execute(&mut *transaction)
                 .await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        self.tags_changed(account, name, keys);
+        Ok(())
+    }
+
+    /// Tags of Lambent's own are what invocations see.
+    fn tags_changed<'a>(&self, account: &Account, name: &str, keys: impl IntoIterator<Item = &'a String>) {
+        if keys.into_iter().any(|key| traffic_tags::is_own(key)) {
+            self.function_changed(account, name);
+        }
     }
 }
 
@@ -96,7 +107,8 @@ pub(crate) async fn write_tags(
 
 /// Whether each of these tags may be on a function, and whether they are not too many by themselves.
 ///
-/// A tag's text is letters, digits, spaces and `_.:/=+-@`; the prefix `aws:` is AWS's own.
+/// A tag's text is letters, digits, spaces and `_.:/=+-@`; the prefix `aws:` is AWS's own. Those of the prefix
+/// `lambent:` have values that `traffic_tags` reads, with commas and semicolons.
 pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
     if tags.len() > TAGS_MAX {
         return Err(too_many());
@@ -112,14 +124,16 @@ pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ControlE
                 "The tag keys with prefix 'aws:' are reserved for system use.",
             ));
         }
-        if value.chars().count() > TAG_VALUE_CHARACTERS_MAX || !value.chars().all(is_tag_character) {
+        let is_allowed =
+            |character| is_tag_character(character) || traffic_tags::is_own(key) && ",;".contains(character);
+        if value.chars().count() > TAG_VALUE_CHARACTERS_MAX || !value.chars().all(is_allowed) {
             return Err(ControlError::invalid(format!(
                 "The value of tag '{key}' is not valid: up to {TAG_VALUE_CHARACTERS_MAX} letters, digits, spaces and \
                  _.:/=+-@"
             )));
         }
     }
-    Ok(())
+    traffic_tags::check(tags)
 }
 
 fn too_many() -> ControlError {

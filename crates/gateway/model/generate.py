@@ -34,6 +34,10 @@ LOOKING_AROUND = {
 }
 
 
+# Values of tags are checked where they are kept (control, tags.rs): those of Lambent's own tags have commas and semicolons.
+CHECKED_ELSEWHERE = {"TagValue"}
+
+
 def ascii_classes(pattern):
     """The pattern with \\d, \\w and \\s written out, as Java means them."""
     out, inside, at = [], False, 0
@@ -79,7 +83,7 @@ def shape(name, fact):
         # 0 is a limit, and equals False.
         if value is not None and value is not False and value != []:
             out[key] = fact[key]
-    if "pattern" in fact:
+    if "pattern" in fact and name not in CHECKED_ELSEWHERE:
         out.update(pattern(name, fact["pattern"]))
     if "error" in fact:
         out["error"] = fact["error"]["httpStatusCode"]

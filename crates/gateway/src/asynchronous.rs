@@ -1,22 +1,26 @@
 //! Runs asynchronous events: claims what is due, invokes, and settles what becomes of it.
 //!
 //! An event is in the record before its caller hears of it, and leaves it only when it ran or was given up; what was
-//! claimed by a process that died is claimed again. So each runs at least once.
+//! claimed by a process that died is claimed again. So each runs at least once. Whoever is to be told of its end is
+//! written down in the same commit that forgets it, and told by `destinations`.
 
+mod attempt;
 mod fate;
+mod record;
+
+pub(crate) use fate::backoff;
 
 use crate::Gateway;
-use crate::invocation::{self, Ask};
-use crate::lambda::ApiError;
-use api::ResponseMode;
-use bytes::Bytes;
-use control::{ControlError, EventInvokeConfig, NewEvent, QualifiedName, QueuedEvent};
-use fate::{Fate, Limits, Outcome, Tries, backoff, fate};
+use crate::invocation;
+use attempt::Answer;
+use control::{ControlError, EventInvokeConfig, NewDelivery, NewEvent, QualifiedName, QueuedEvent};
+use fate::{Condition, Fate, Limits, Tries, fate};
+use record::{Ended, Listeners};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// Events that are claimed at once.
 const CLAIM_EVENTS_MAX: usize = 64;
@@ -92,21 +96,20 @@ async fn claim(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<bool, Control
 
 async fn run(gateway: Gateway, queued: QueuedEvent, permit: OwnedSemaphorePermit) {
     let config = config_of(&gateway, &queued.event).await;
-    let age = Duration::from_millis(gateway.now_ms().saturating_sub(queued.enqueued_ms));
     let limits = Limits::new(config.as_ref());
-    let fate = if age > limits.age_max {
-        Fate::Finish
+    let age = || Duration::from_millis(gateway.now_ms().saturating_sub(queued.enqueued_ms));
+    let (fate, answer) = if age() > limits.age_max {
+        (Fate::Finish(Condition::EventAgeExceeded), None)
     } else {
-        let outcome = invoke(&gateway, &queued.event).await;
-        let age = Duration::from_millis(gateway.now_ms().saturating_sub(queued.enqueued_ms));
+        let (outcome, answer) = attempt::invoke(&gateway, &queued.event).await;
         let tries = Tries {
             attempt: queued.attempt,
             claims: queued.claims,
-            age,
+            age: age(),
         };
-        fate(&gateway.settings, &limits, &outcome, &tries)
+        (fate(&gateway.settings, &limits, &outcome, &tries), answer)
     };
-    settle(&gateway, &queued.id, fate).await;
+    settle(&gateway, &queued, (fate, answer.as_ref()), config).await;
     drop(permit);
 }
 
@@ -131,55 +134,75 @@ async fn config_of(gateway: &Gateway, event: &NewEvent) -> Option<EventInvokeCon
         })
 }
 
-async fn invoke(gateway: &Gateway, event: &NewEvent) -> Outcome {
-    let ask = Ask {
-        account: &event.account,
-        name: &event.function,
-        qualifier: event.qualifier.as_deref(),
-        request_id: &event.request_id,
-        payload: Bytes::copy_from_slice(event.payload.as_bytes()),
-        client_context: event.client_context.clone(),
-        trace_id: event.trace_id.clone(),
-        mode: ResponseMode::Buffered,
-        tail: false,
-    };
-    match finish(invocation::run(gateway, ask).await).await {
-        Ok(true) => Outcome::Success,
-        Ok(false) => Outcome::FunctionError,
-        Err(error) if error.code == "ResourceNotFoundException" => Outcome::Gone,
-        Err(error) => {
-            debug!(
-                function = event.function,
-                "an asynchronous event is put off: {}", error.message
-            );
-            Outcome::System
-        }
-    }
-}
-
-/// Takes an answer to its end. Whether the function succeeded.
-async fn finish(started: Result<invocation::Started, ApiError>) -> Result<bool, ApiError> {
-    let started = started?;
-    let failed = started.error.is_some();
-    invocation::collect(started.body).await?;
-    let ending = started.running.ended().await;
-    // An ending that never comes is a worker that died.
-    let ending = ending.ok_or_else(|| ApiError::new("ServiceException", "the invocation's end is unknown"))?;
-    Ok(!failed && ending.error.is_none())
-}
-
-async fn settle(gateway: &Gateway, id: &str, fate: Fate) {
+/// Writes down what becomes of an event. Until that is done it is claimed, and runs once more when its claim runs out.
+async fn settle(
+    gateway: &Gateway,
+    queued: &QueuedEvent,
+    (fate, answer): (Fate, Option<&Answer>),
+    config: Option<EventInvokeConfig>,
+) {
     let settled = match fate {
-        Fate::Finish => gateway.control.finish_event(id).await,
+        Fate::Forget => gateway.control.finish_event(&queued.id, Vec::new()).await,
+        Fate::Finish(condition) => {
+            let deliveries = deliveries(gateway, queued, (condition, answer), config).await;
+            gateway.metrics.asynchronous_event(condition.as_str());
+            gateway.control.finish_event(&queued.id, deliveries).await
+        }
         Fate::Retry { wait, attempt } => {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            gateway
-                .control
-                .retry_event(id, gateway.now_ms().saturating_add(wait_ms), attempt)
-                .await
+            let due_ms = gateway.now_ms().saturating_add(wait_ms);
+            gateway.control.retry_event(&queued.id, due_ms, attempt).await
         }
     };
     if let Err(error) = settled {
         warn!("an asynchronous event may run once more, when its claim runs out: {error}");
     }
+}
+
+/// Who is told of an event's end, and what.
+async fn deliveries(
+    gateway: &Gateway,
+    queued: &QueuedEvent,
+    (condition, answer): (Condition, Option<&Answer>),
+    config: Option<EventInvokeConfig>,
+) -> Vec<NewDelivery> {
+    let event = &queued.event;
+    let (on_success, on_failure) = config.map_or((None, None), |config| (config.on_success, config.on_failure));
+    let dead_letter = match condition {
+        Condition::Success => None,
+        _ => dead_letter_target(gateway, event).await,
+    };
+    let listeners = Listeners {
+        on_success,
+        on_failure,
+        dead_letter,
+    };
+    let arn = gateway.control.function_arn(&event.account, &event.function);
+    let ended = Ended {
+        event,
+        condition,
+        answer,
+        invocations: queued.attempt + u32::from(answer.is_some()),
+        function_arn: format!("{arn}:{}", event.qualifier.as_deref().unwrap_or("$LATEST")),
+        trace_id: invocation::entered(&event.trace_id, &arn).trace_id,
+        now_ms: gateway.now_ms(),
+    };
+    ended.deliveries(listeners)
+}
+
+async fn dead_letter_target(gateway: &Gateway, event: &NewEvent) -> Option<String> {
+    let function = gateway
+        .control
+        .function(&event.account, &event.function, event.qualifier.as_deref())
+        .await;
+    function
+        .inspect_err(|error| {
+            warn!(
+                function = event.function,
+                "cannot read where dead letters go, so there is none: {error}"
+            );
+        })
+        .ok()?
+        .configuration
+        .dead_letter_target
 }

@@ -1,7 +1,8 @@
 //! How many invocations an account and a function may have at once.
 //!
 //! As in Lambda: a function with reserved concurrency has that many to itself and no more; all others share what the
-//! account has left.
+//! account has left. What is provisioned for a version is taken from the account beforehand, so as many invocations of
+//! it take nothing from the others; only those beyond do.
 
 use chunk::Account;
 use std::collections::HashMap;
@@ -28,7 +29,9 @@ pub(crate) struct ConcurrencyLimits {
 struct Running {
     /// Invocations by function's ARN.
     functions: HashMap<Box<str>, u32>,
-    /// Invocations of functions without a reservation.
+    /// Invocations of versions that have environments of their own ahead, by the lease's revision.
+    provisioned: HashMap<Box<str>, u32>,
+    /// Invocations of functions without a reservation, but for those in the line above.
     unreserved: HashMap<Account, u32>,
     /// What functions without a reservation may use together, and when that was asked.
     shared: HashMap<Account, (u32, Instant)>,
@@ -42,6 +45,8 @@ pub(crate) struct Question<'a> {
     pub(crate) arn: &'a str,
     /// What the function has to itself.
     pub(crate) reserved: Option<u32>,
+    /// What is provisioned for the version, by its lease's revision; `None` of most versions.
+    pub(crate) provisioned: Option<(&'a str, u32)>,
 }
 
 /// Why there is no slot.
@@ -60,8 +65,18 @@ pub(crate) enum Throttle {
 pub(crate) struct Slot {
     running: Arc<Mutex<Running>>,
     arn: Box<str>,
-    /// Set if it counts against what the account's functions share.
-    unreserved: Option<Account>,
+    counted: Counted,
+}
+
+/// What a slot counts against beside its function.
+#[derive(Debug)]
+enum Counted {
+    /// Nothing: the function has a reservation.
+    Reserved,
+    /// What is provisioned for a revision.
+    Provisioned(Box<str>),
+    /// What the account's functions share.
+    Unreserved(Account),
 }
 
 impl ConcurrencyLimits {
@@ -75,23 +90,27 @@ impl ConcurrencyLimits {
     /// Takes a slot, or says which limit is reached.
     pub(crate) fn enter(&self, asked: &Question<'_>) -> Result<Slot, Throttle> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match asked.reserved {
-            Some(reserved) => {
+        let counted = match (asked.reserved, asked.provisioned) {
+            (Some(reserved), _) => {
                 let own = running.functions.get(asked.arn).copied().unwrap_or(0);
                 if own >= reserved {
                     return Err(Throttle::Function);
                 }
+                Counted::Reserved
             }
-            None => {
+            (None, Some((revision, provisioned))) if running.enter_provisioned(revision, provisioned) => {
+                Counted::Provisioned(revision.into())
+            }
+            (None, _) => {
                 self.enter_shared(&mut running, asked.account)?;
+                Counted::Unreserved(asked.account.clone())
             }
-        }
+        };
         running.count(asked.arn);
-        let unreserved = asked.reserved.is_none().then(|| asked.account.clone());
         Ok(Slot {
             running: Arc::clone(&self.running),
             arn: asked.arn.into(),
-            unreserved,
+            counted,
         })
     }
 
@@ -123,6 +142,27 @@ impl ConcurrencyLimits {
 }
 
 impl Running {
+    /// Takes one of the slots that are provisioned for a revision, if one is free.
+    fn enter_provisioned(&mut self, revision: &str, provisioned: u32) -> bool {
+        match self.provisioned.get_mut(revision) {
+            Some(used) if *used < provisioned => *used += 1,
+            None if provisioned > 0 => {
+                self.provisioned.insert(revision.into(), 1);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn leave_provisioned(&mut self, revision: &str) {
+        if let Some(used) = self.provisioned.get_mut(revision) {
+            *used = used.saturating_sub(1);
+            if *used == 0 {
+                self.provisioned.remove(revision);
+            }
+        }
+    }
+
     fn count(&mut self, arn: &str) {
         if let Some(count) = self.functions.get_mut(arn) {
             *count += 1;
@@ -141,12 +181,14 @@ impl Drop for Slot {
         if let Some(count) = running.functions.get_mut(&self.arn) {
             *count = count.saturating_sub(1);
         }
-        if let Some(count) = self
-            .unreserved
-            .as_ref()
-            .and_then(|account| running.unreserved.get_mut(account))
-        {
-            *count = count.saturating_sub(1);
+        match &self.counted {
+            Counted::Reserved => {}
+            Counted::Provisioned(revision) => running.leave_provisioned(revision),
+            Counted::Unreserved(account) => {
+                if let Some(count) = running.unreserved.get_mut(account) {
+                    *count = count.saturating_sub(1);
+                }
+            }
         }
     }
 }
@@ -164,7 +206,30 @@ mod tests {
             account: &account(),
             arn,
             reserved,
+            provisioned: None,
         })
+    }
+
+    #[test]
+    fn what_is_provisioned_takes_nothing_from_others() {
+        let limits = ConcurrencyLimits::new(1000);
+        limits.learn(&account(), 1);
+        let enter_ahead = || {
+            limits.enter(&Question {
+                account: &account(),
+                arn: "a",
+                reserved: None,
+                provisioned: Some(("revision", 2)),
+            })
+        };
+        let ahead = [enter_ahead().unwrap(), enter_ahead().unwrap()];
+        let beyond = enter_ahead().unwrap();
+        assert_eq!(enter(&limits, "b", None).err(), Some(Throttle::Account));
+        assert_eq!(enter_ahead().err(), Some(Throttle::Account));
+        drop(beyond);
+        assert!(enter(&limits, "b", None).is_ok());
+        drop(ahead);
+        assert!(limits.running.lock().unwrap().provisioned.is_empty());
     }
 
     #[test]

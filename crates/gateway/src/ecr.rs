@@ -4,6 +4,7 @@
 //! DeleteRepository.
 
 use crate::Gateway;
+use crate::authorization::Caller;
 use crate::json_error::JsonError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,14 +22,15 @@ const PAGE_MAX: usize = 1_000;
 /// Answers one call. `target` is the operation's name, with or without the service before it; `host` the Host header.
 pub(crate) async fn ecr(
     gateway: &Gateway,
-    account: &Account,
+    caller: &Caller,
     target: &str,
     body: &[u8],
     host: &str,
 ) -> Result<Value, JsonError> {
     let call = EcrCall {
         gateway: gateway.clone(),
-        account: account.clone(),
+        account: caller.account.clone(),
+        key_id: caller.key_id.clone(),
         host: host.to_owned(),
     };
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
@@ -54,6 +56,7 @@ pub(crate) async fn ecr(
 struct EcrCall {
     gateway: Gateway,
     account: Account,
+    key_id: String,
     host: String,
 }
 
@@ -86,7 +89,7 @@ impl EcrCall {
 
     fn get_authorization_token(&self) -> Result<Value, JsonError> {
         let tokens = self.gateway.control.packages().registry_tokens();
-        let (token, expires_ms) = tokens.issue(&self.account, self.gateway.now_ms())?;
+        let (token, expires_ms) = tokens.issue(&self.key_id, self.gateway.now_ms())?;
         let basic = BASE64.encode(format!("AWS:{}", token.as_str()));
         Ok(json!({
             "authorizationData": [{

@@ -1,14 +1,17 @@
 //! The gateway and the parts that it is made from.
 
+use crate::authorization::Caller;
 use crate::body::BodyBudget;
 use crate::concurrency_limits::ConcurrencyLimits;
 use crate::lambda::model::{Model, ModelBroken};
+use crate::messaging::Messaging;
 use crate::metrics::Metrics;
+use crate::micro_batch::Batches;
+use crate::response_cache::ResponseCache;
 use crate::sigv4::{Claim, SignatureFailure, SigningKeys};
 use crate::start_records::StartRecords;
 use api::Worker;
 use axum::http::request::Parts;
-use chunk::Account;
 use control::Control;
 use std::fmt;
 use std::ops::Deref;
@@ -22,6 +25,8 @@ pub struct GatewayParts {
     pub control: Control,
     /// Who runs functions.
     pub worker: Arc<dyn Worker>,
+    /// The services that events are sent to and taken from.
+    pub messaging: Messaging,
     /// Such as `us-east-1`: the region of ARNs, and the one that signatures must name.
     pub region: String,
     /// What a user tunes.
@@ -41,6 +46,14 @@ pub struct GatewaySettings {
     pub backoff_max: Duration,
     /// Asynchronous events that run at once. Lambda does not say its figure.
     pub asynchronous_max: usize,
+    /// How long a destination that does not take a record of an event is asked again and again, before the record is kept
+    /// as a failure. Lambda does not say its figure; this is as long as an event itself may wait.
+    pub deliver_for: Duration,
+    /// Bytes of answers that all functions with the tag `lambent:response-cache` keep together. 256 MiB: what the
+    /// worker's memory tier takes, too.
+    pub response_cache_bytes_max: u64,
+    /// How often target tracking decides. Application Auto Scaling's metric has one point a minute.
+    pub scaling_period: Duration,
     /// How long a stopping server waits for requests under way. Lambda's longest function runs 15 min, but whoever sends
     /// SIGTERM (systemd, Kubernetes) kills much sooner; 25 s is below Kubernetes' 30 s.
     pub drain: Duration,
@@ -56,6 +69,9 @@ impl Default for GatewaySettings {
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),
             asynchronous_max: 256,
+            response_cache_bytes_max: 256 * 1024 * 1024,
+            deliver_for: Duration::from_secs(6 * 3600),
+            scaling_period: Duration::from_secs(60),
             drain: Duration::from_secs(25),
             clock: now_ms,
         }
@@ -70,6 +86,7 @@ pub struct Gateway(Arc<GatewayState>);
 pub struct GatewayState {
     pub(crate) control: Control,
     pub(crate) worker: Arc<dyn Worker>,
+    pub(crate) messaging: Messaging,
     pub(crate) region: String,
     pub(crate) settings: GatewaySettings,
     pub(crate) model: Model,
@@ -77,6 +94,8 @@ pub struct GatewayState {
     pub(crate) concurrency: ConcurrencyLimits,
     pub(crate) starts: StartRecords,
     pub(crate) metrics: Metrics,
+    pub(crate) responses: ResponseCache,
+    pub(crate) batches: Batches,
     pub(crate) bodies: BodyBudget,
     /// Invocations that nobody waits for, and what follows them.
     pub(crate) tasks: TaskTracker,
@@ -103,21 +122,24 @@ impl Gateway {
             signing_keys: SigningKeys::new(),
             concurrency: ConcurrencyLimits::new(parts.settings.account_concurrency_max),
             metrics: Metrics::new(),
+            responses: ResponseCache::new(parts.settings.response_cache_bytes_max),
+            batches: Batches::default(),
             bodies: BodyBudget::new(),
             tasks: TaskTracker::new(),
             starts,
             control: parts.control,
             worker: parts.worker,
+            messaging: parts.messaging,
             region: parts.region,
             settings: parts.settings,
         })))
     }
 
-    /// The account that owns an access key, if the secret is the key's. For Basic authentication of the registry.
-    pub(crate) fn check_key(&self, id: &str, secret: &str) -> Option<Account> {
+    /// The holder of an access key, if the secret is the key's. For Basic authentication of the registry.
+    pub(crate) fn check_key(&self, id: &str, secret: &str) -> Option<Caller> {
         let key = self.control.access_key(id)?;
         let equal = aws_lc_rs::constant_time::verify_slices_are_equal(key.secret.as_bytes(), secret.as_bytes());
-        equal.is_ok().then_some(key.account)
+        equal.is_ok().then(|| Caller::of(key))
     }
 
     /// Who a request says it is from; to be verified with its body.

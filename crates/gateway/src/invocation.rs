@@ -3,9 +3,13 @@
 //! Warm, it touches no database: the record resolves from memory. Per invocation it takes one lock (the slot's, twice,
 //! each for two look-ups) and allocates the two ARNs, the executed version and two boxed futures.
 
+mod answer;
+mod lineage;
 mod payload;
 mod request_id;
 
+pub(crate) use answer::{Found, answer};
+pub(crate) use lineage::entered;
 pub(crate) use payload::{check_payload, collect};
 pub(crate) use request_id::trace_id;
 
@@ -14,7 +18,9 @@ use crate::concurrency_limits::{Question, Slot, Throttle};
 use crate::detached::Detached;
 use crate::lambda::ApiError;
 use crate::start_records::StartEntry;
+use answer::Landing;
 use api::{Body, Ending, ErrorMark, Invocation, InvokeError, Lease, Report, ResponseMode};
+use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use chunk::Account;
 use control::{Resolved, StartRecord};
@@ -22,6 +28,9 @@ use request_id::lot_of;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// Names the list that a request was answered as one of.
+pub(crate) const BATCH: HeaderName = HeaderName::from_static("x-lambent-batch");
 
 /// What is asked.
 pub(crate) struct Ask<'a> {
@@ -48,6 +57,8 @@ pub(crate) struct Started {
     pub(crate) error: Option<ErrorMark>,
     pub(crate) executed_version: String,
     pub(crate) running: Running,
+    /// Further headers of the response, by which Lambent says what it did.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// An invocation that is under way: it holds its slot until it is over, also when nobody looks any more.
@@ -79,6 +90,17 @@ pub(crate) async fn check(gateway: &Gateway, ask: &Ask<'_>) -> Result<Resolved, 
 /// Runs an invocation until it begins to answer. Dropping the future does not stop it.
 pub(crate) async fn run(gateway: &Gateway, ask: Ask<'_>) -> Result<Started, ApiError> {
     let resolved = check(gateway, &ask).await?;
+    begin(gateway, resolved, ask, None).await
+}
+
+/// Runs what was resolved. `landing` is told of the answer, whoever still waits for it.
+pub(crate) async fn begin(
+    gateway: &Gateway,
+    resolved: Resolved,
+    ask: Ask<'_>,
+    landing: Option<Landing>,
+) -> Result<Started, ApiError> {
+    let trace_id = enter_chain(gateway, &ask, &resolved.lease.function.arn).await?;
     let slot = take_slot(gateway, ask.account, &resolved).await?;
     let lease = resolved.lease;
     let invocation = Invocation {
@@ -86,7 +108,7 @@ pub(crate) async fn run(gateway: &Gateway, ask: Ask<'_>) -> Result<Started, ApiE
         arn: arn_as_asked(&lease.function.arn, ask.qualifier),
         payload: ask.payload,
         client_context: ask.client_context,
-        trace_id: ask.trace_id,
+        trace_id,
         mode: ask.mode,
         tail: ask.tail,
     };
@@ -97,11 +119,27 @@ pub(crate) async fn run(gateway: &Gateway, ask: Ask<'_>) -> Result<Started, ApiE
         slot: Some(slot),
     };
     let executed_version = resolved.executed_version;
-    Detached::new(
-        gateway.tasks.clone(),
-        invoke(account_for, lease, invocation, executed_version),
-    )
-    .await
+    let work = async move {
+        let answered = invoke(account_for, lease, invocation, executed_version).await;
+        if let Some(landing) = landing {
+            landing.land(&answered);
+        }
+        answered
+    };
+    Detached::new(gateway.tasks.clone(), work).await
+}
+
+/// The trace that the function gets, with itself in the lineage; or an error where it has come round too often.
+async fn enter_chain(gateway: &Gateway, ask: &Ask<'_>, arn: &str) -> Result<String, ApiError> {
+    let entered = entered(&ask.trace_id, arn);
+    // Only what loops asks the database.
+    if entered.count > lineage::LOOPS_MAX && gateway.control.recursive_loop(ask.account, ask.name).await? == "Terminate"
+    {
+        let message = "Lambda has detected your function being invoked in a recursive loop with other AWS resources and \
+                       stopped your function's invocation.";
+        return Err(ApiError::new("RecursiveInvocationException", message));
+    }
+    Ok(entered.trace_id)
 }
 
 async fn invoke(
@@ -125,6 +163,7 @@ async fn invoke(
                     ending: Some(reply.ending),
                     account_for: Some(account_for),
                 },
+                headers: Vec::new(),
             })
         }
         Err(InvokeError::InvalidEntrypoint { program, reason }) => Ok(invalid_entrypoint(
@@ -149,15 +188,29 @@ fn invalid_entrypoint(program: &str, reason: &str, request_id: &str, executed_ve
         log_tail: None,
         report: Report::default(),
     });
-    Started {
-        content_type: "application/json".to_owned(),
-        body: Body::Whole(body.to_string().into()),
-        error: Some(ErrorMark::Unhandled),
-        executed_version,
-        running: Running {
-            ending: Some(ending),
-            account_for: None,
-        },
+    let body = body.to_string().into();
+    Started::whole(executed_version, body, Some(ErrorMark::Unhandled), ending)
+}
+
+impl Started {
+    /// An answer of JSON that is there, and of which nothing is left to account for.
+    pub(crate) fn whole(
+        executed_version: String,
+        body: Bytes,
+        error: Option<ErrorMark>,
+        ending: oneshot::Receiver<Ending>,
+    ) -> Self {
+        Self {
+            content_type: "application/json".to_owned(),
+            body: Body::Whole(body),
+            error,
+            executed_version,
+            running: Running {
+                ending: Some(ending),
+                account_for: None,
+            },
+            headers: Vec::new(),
+        }
     }
 }
 
@@ -182,6 +235,8 @@ async fn take_slot(gateway: &Gateway, account: &Account, resolved: &Resolved) ->
         account,
         arn,
         reserved: resolved.reserved_concurrency,
+        provisioned: (resolved.provisioned_concurrency > 0)
+            .then_some((resolved.lease.revision.as_str(), resolved.provisioned_concurrency)),
     };
     let mut entered = gateway.concurrency.enter(&question);
     if entered.as_ref().err() == Some(&Throttle::AskShared) {

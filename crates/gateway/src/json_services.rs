@@ -1,9 +1,9 @@
-//! Services that speak JSON 1.1: CloudWatch Logs and ECR. The header `X-Amz-Target` names service and operation.
+//! Services that speak JSON 1.1: CloudWatch Logs, ECR and Application Auto Scaling. The header `X-Amz-Target` names service and operation.
 
 use crate::answer::{self, Response};
 use crate::json_error::JsonError;
 use crate::server::RequestContext;
-use crate::{Gateway, ecr, logs};
+use crate::{Gateway, authorization, autoscaling, ecr, logs};
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
@@ -20,6 +20,7 @@ const CONTENT: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.
 enum Service {
     Logs,
     Ecr,
+    AutoScaling,
 }
 
 impl Service {
@@ -28,6 +29,7 @@ impl Service {
         match service {
             "Logs_20140328" => Some((Self::Logs, operation)),
             "AmazonEC2ContainerRegistry_V20150921" => Some((Self::Ecr, operation)),
+            "AnyScaleFrontendService" => Some((Self::AutoScaling, operation)),
             _ => None,
         }
     }
@@ -36,6 +38,7 @@ impl Service {
         match self {
             Self::Logs => "logs",
             Self::Ecr => "ecr",
+            Self::AutoScaling => "application-autoscaling",
         }
     }
 }
@@ -80,9 +83,12 @@ async fn answer(
     let claim = gateway.identify(parts, service.signing_name()).map_err(believe)?;
     let body = gateway.bodies.read(&parts.headers, body, BODY_MAX).await;
     let body = body.map_err(|failure| error("SerializationException", failure.to_string()))?;
-    let account = claim
+    let caller = claim
         .verify(parts, &body.bytes, &gateway.signing_keys)
         .map_err(believe)?;
+    authorization::check_json(gateway, &caller, (service.signing_name(), operation), &body.bytes)
+        .map_err(|refused| error("AccessDeniedException", refused.to_string()))?;
+    let account = caller.account.clone();
     let host = parts
         .headers
         .get(HOST)
@@ -90,7 +96,8 @@ async fn answer(
         .unwrap_or_default();
     match service {
         Service::Logs => logs::logs(gateway, &account, operation, &body.bytes).await,
-        Service::Ecr => ecr::ecr(gateway, &account, operation, &body.bytes, host).await,
+        Service::Ecr => ecr::ecr(gateway, &caller, operation, &body.bytes, host).await,
+        Service::AutoScaling => autoscaling::autoscaling(gateway, &account, operation, &body.bytes).await,
     }
 }
 

@@ -8,11 +8,15 @@
 
 mod answer;
 mod asynchronous;
+mod authorization;
+mod autoscaling;
 mod body;
 mod calendar;
 mod concurrency_limits;
+mod destinations;
 mod detached;
 mod ecr;
+mod event_sources;
 mod function_urls;
 mod gateway;
 mod invocation;
@@ -20,13 +24,18 @@ mod json_error;
 mod json_services;
 mod lambda;
 mod logs;
+mod messaging;
 mod metrics;
+mod micro_batch;
+mod provisioned;
 mod query;
 mod registry;
+mod response_cache;
 mod server;
 mod sigv4;
 mod start_records;
 mod sts;
 
 pub use crate::gateway::{Gateway, GatewayError, GatewayParts, GatewaySettings};
+pub use crate::messaging::{Messaging, MessagingError, MessagingSettings};
 pub use crate::sigv4::{Authorization, AuthorizationParseError, signed_text};

@@ -1,5 +1,6 @@
 //! What `/metrics` shows, in the words of Prometheus.
 
+use crate::invocation::Found;
 use ::metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _, SharedString};
 use api::{ColdStart, WorkerReport};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -20,6 +21,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     invoke_time: Histogram,
     invoke_ok: Counter,
+    cache_hit: Counter,
 }
 
 impl Metrics {
@@ -32,12 +34,14 @@ impl Metrics {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         let invoke_ok = recorder.register_counter(&requests_key("Invoke", 200), &METADATA);
+        let cache_hit = recorder.register_counter(&cache_key(Found::Hit), &METADATA);
         let invoke_time = recorder.register_histogram(&Key::from_name("lambent_invoke_seconds"), &METADATA);
         let this = Self {
             recorder,
             handle,
             invoke_time,
             invoke_ok,
+            cache_hit,
         };
         this.describe();
         this
@@ -50,6 +54,21 @@ impl Metrics {
             "lambent_requests_total".into(),
             None,
             text("Requests by operation and HTTP status."),
+        );
+        recorder.describe_counter(
+            "lambent_asynchronous_events_total".into(),
+            None,
+            text("Asynchronous events that have ended, by condition."),
+        );
+        recorder.describe_counter(
+            "lambent_deliveries_total".into(),
+            None,
+            text("Tries to tell destinations and dead-letter queues, by kind and result."),
+        );
+        recorder.describe_counter(
+            "lambent_event_source_messages_total".into(),
+            None,
+            text("Messages of event source mappings, by result."),
         );
         recorder.describe_histogram(
             "lambent_invoke_seconds".into(),
@@ -65,6 +84,26 @@ impl Metrics {
             "lambent_cold_start_bytes_total".into(),
             None,
             text("Stored bytes of chunks that cold starts read, by tier."),
+        );
+        recorder.describe_counter(
+            "lambent_response_cache_total".into(),
+            None,
+            text("Requests of functions with a response cache, by what it had: hit, miss, shared."),
+        );
+        recorder.describe_gauge(
+            "lambent_response_cache_bytes".into(),
+            None,
+            text("Bytes that the response cache holds."),
+        );
+        recorder.describe_counter(
+            "lambent_batches_total".into(),
+            None,
+            text("Lists that were handed to handlers by micro-batching."),
+        );
+        recorder.describe_counter(
+            "lambent_batched_requests_total".into(),
+            None,
+            text("Requests in those lists."),
         );
         recorder.describe_gauge("lambent_environments".into(), None, text("Environments by state."));
         recorder.describe_counter(
@@ -89,6 +128,61 @@ impl Metrics {
     /// How long an invocation took, from request to answer.
     pub(crate) fn invoked(&self, took: Duration) {
         self.invoke_time.record(took);
+    }
+
+    /// An asynchronous event that has ended.
+    pub(crate) fn asynchronous_event(&self, condition: &'static str) {
+        let labels = vec![Label::new("condition", condition)];
+        let key = Key::from_parts("lambent_asynchronous_events_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// A try to tell a destination: `delivered`, `retried` or `failed`.
+    pub(crate) fn delivery(&self, kind: &'static str, result: &'static str) {
+        let labels = vec![Label::new("kind", kind), Label::new("result", result)];
+        let key = Key::from_parts("lambent_deliveries_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Messages of an event source: `invoked`, `deleted`, `filtered` or `returned`.
+    pub(crate) fn event_source(&self, result: &'static str, messages: usize) {
+        let key = Key::from_parts(
+            "lambent_event_source_messages_total",
+            vec![Label::new("result", result)],
+        );
+        self.recorder
+            .register_counter(&key, &METADATA)
+            .increment(messages as u64);
+    }
+
+    /// How the response cache stood to a request.
+    pub(crate) fn response_cache(&self, found: Found) {
+        // As above.
+        if found == Found::Hit {
+            self.cache_hit.increment(1);
+        } else {
+            self.recorder
+                .register_counter(&cache_key(found), &METADATA)
+                .increment(1);
+        }
+    }
+
+    /// What the response cache holds.
+    pub(crate) fn response_cache_bytes(&self, bytes: u64) {
+        let key = Key::from_name("lambent_response_cache_bytes");
+        self.recorder.register_gauge(&key, &METADATA).set(as_f64(bytes));
+    }
+
+    /// A list of so many requests went to a handler.
+    pub(crate) fn batch(&self, requests: usize) {
+        for (name, count) in [
+            ("lambent_batches_total", 1),
+            ("lambent_batched_requests_total", requests),
+        ] {
+            self.recorder
+                .register_counter(&Key::from_name(name), &METADATA)
+                .increment(count as u64);
+        }
     }
 
     /// The parts of a cold start.
@@ -134,6 +228,10 @@ impl Metrics {
     }
 }
 
+fn cache_key(found: Found) -> Key {
+    Key::from_parts("lambent_response_cache_total", vec![Label::new("result", found.text())])
+}
+
 fn requests_key(operation: &'static str, status: u16) -> Key {
     let labels = vec![
         Label::new("operation", operation),
@@ -142,7 +240,10 @@ fn requests_key(operation: &'static str, status: u16) -> Key {
     Key::from_parts("lambent_requests_total", labels)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of environments is far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a number of environments, or of bytes in memory, is far below 2^52"
+)]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }

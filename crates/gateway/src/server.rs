@@ -6,7 +6,10 @@
 use crate::answer::{self, Response};
 use crate::body::BodyError;
 use crate::sigv4::{Authorization, SignatureFailure};
-use crate::{Gateway, GatewayError, asynchronous, function_urls, json_services, lambda, registry, sts};
+use crate::{
+    Gateway, GatewayError, asynchronous, autoscaling, destinations, event_sources, function_urls, json_services,
+    lambda, provisioned, registry, sts,
+};
 use axum::body::Body;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -70,8 +73,10 @@ impl Gateway {
         let background = [
             tokio::spawn(write_starts(self.clone())),
             tokio::spawn(settle_metrics(self.clone())),
+            tokio::spawn(start_ahead(self.clone(), stop.clone())),
+            tokio::spawn(scale(self.clone(), stop.clone())),
         ];
-        let dispatcher = tokio::spawn(dispatch_events(self.clone(), stop.clone()));
+        let dispatcher = tokio::spawn(dispatch_all(self.clone(), stop.clone()));
         let graceful = GracefulShutdown::new();
         tokio::select! {
             () = accept(self, &listener, &graceful) => {}
@@ -108,8 +113,21 @@ async fn write_starts(gateway: Gateway) {
     gateway.starts.write_all().await;
 }
 
-async fn dispatch_events(gateway: Gateway, stop: CancellationToken) {
-    asynchronous::dispatch(&gateway, &stop).await;
+/// Asynchronous events, what is told of them, and what comes from queues.
+async fn dispatch_all(gateway: Gateway, stop: CancellationToken) {
+    tokio::join!(
+        asynchronous::dispatch(&gateway, &stop),
+        destinations::dispatch(&gateway, &stop),
+        event_sources::supervise(&gateway, &stop),
+    );
+}
+
+async fn start_ahead(gateway: Gateway, stop: CancellationToken) {
+    provisioned::reconcile(&gateway, &stop).await;
+}
+
+async fn scale(gateway: Gateway, stop: CancellationToken) {
+    autoscaling::keep(&gateway, &stop).await;
 }
 
 async fn settle_metrics(gateway: Gateway) {
@@ -117,6 +135,8 @@ async fn settle_metrics(gateway: Gateway) {
     loop {
         ticks.tick().await;
         gateway.metrics.settle();
+        let bytes = gateway.responses.sweep(std::time::Instant::now());
+        gateway.metrics.response_cache_bytes(bytes);
     }
 }
 
@@ -194,7 +214,8 @@ async fn route(gateway: &Gateway, context: &RequestContext, request: Request<Bod
         return Box::pin(own(gateway, &parts.method, path)).await;
     }
     if path == "/metrics" && parts.method == Method::GET {
-        let text = gateway.metrics.render(gateway.worker.report());
+        let mut text = gateway.metrics.render(gateway.worker.report());
+        text.push_str(&provisioned::metrics_text(&gateway.worker.provisioned(None)));
         return (
             "metrics",
             answer::text(StatusCode::OK, "text/plain; version=0.0.4", text),
@@ -262,7 +283,7 @@ async fn form(gateway: &Gateway, context: &RequestContext, parts: &Parts, body: 
         }
     };
     match claim.verify(parts, &body.bytes, &gateway.signing_keys) {
-        Ok(account) => sts::answer(&account, &body.bytes, &context.request_id),
+        Ok(caller) => sts::answer(&caller, &body.bytes, &context.request_id),
         Err(failure) => refuse(failure),
     }
 }

@@ -1,21 +1,21 @@
 //! STS: GetCallerIdentity, in the query protocol with answers in XML.
 
 use crate::answer::{self, Response};
+use crate::authorization::Caller;
 use crate::query;
 use crate::sigv4::SignatureFailure;
 use axum::http::StatusCode;
-use chunk::Account;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// Answers a form, from a caller that has been authenticated.
-pub(crate) fn answer(account: &Account, form: &[u8], request_id: &str) -> Response {
+pub(crate) fn answer(caller: &Caller, form: &[u8], request_id: &str) -> Response {
     let form = String::from_utf8_lossy(form);
     match query::pairs(&form)
         .find(|(name, _)| name == "Action")
         .map(|(_, action)| action)
     {
-        Some(action) if action == "GetCallerIdentity" => identity(account, request_id),
+        Some(action) if action == "GetCallerIdentity" => identity(caller, request_id),
         action => {
             let action = action.unwrap_or_default();
             let message = format!("Could not find operation {} for version 2011-06-15", escape(&action));
@@ -24,11 +24,12 @@ pub(crate) fn answer(account: &Account, form: &[u8], request_id: &str) -> Respon
     }
 }
 
-/// A key's holder is its account: there are no users.
-fn identity(account: &Account, request_id: &str) -> Response {
+/// Anybody may ask who it is, whatever its policy says, as in AWS.
+fn identity(caller: &Caller, request_id: &str) -> Response {
+    let (account, arn, user_id) = (&caller.account, caller.arn(), caller.user_id());
     let body = format!(
-        "<GetCallerIdentityResponse xmlns=\"{NAMESPACE}\"><GetCallerIdentityResult><Arn>arn:aws:iam::{account}:root</Arn>\
-         <UserId>{account}</UserId><Account>{account}</Account></GetCallerIdentityResult>\
+        "<GetCallerIdentityResponse xmlns=\"{NAMESPACE}\"><GetCallerIdentityResult><Arn>{arn}</Arn>\
+         <UserId>{user_id}</UserId><Account>{account}</Account></GetCallerIdentityResult>\
          <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
     );
     answer::text(StatusCode::OK, "text/xml", body)

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use store::{PolicyScope, Push, Root, StoreError, WriteMode, Written};
+use store::{PolicyScope, PopularChunks, Push, Root, StoreError, WriteMode, Written};
 
 /// What metadata chunks are compressed with, whatever is chosen for data: 3.0 MiB of them
 /// became 95.5 KiB on the corpus, and every start
@@ -229,10 +229,12 @@ impl Images {
             .block_on(async { self.store.chunk_writer(root.generation, settings.mode) });
         // Progress is only looked at, so one that was used before keeps what it has.
         let _ = progress.written.set(writer.progress());
+        let salt = Salt::derive(&root.salt, &scope);
         let sealer = ChunkSealer {
             runtime: &self.runtime,
             writer: &writer,
-            salt: Salt::derive(&root.salt, &scope),
+            popular: self.popular(root, (&salt, &settings.name)),
+            salt,
             compression: settings.compression,
         };
         match seal_image(image, settings, progress, &sealer, clock) {
@@ -243,6 +245,18 @@ impl Images {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What very many images of the root share, and the salt that an image of this name has for it. Without the list the
+    /// push shares more than it should, which harms nobody today.
+    fn popular(&self, root: &Root, (salt, name): (&Salt, &str)) -> (PopularChunks, Salt) {
+        let read = self.runtime.block_on(self.store.popular_chunks(root.generation));
+        let popular = read.unwrap_or_else(|error| {
+            tracing::warn!("popular chunks are shared by all: {error}");
+            PopularChunks::default()
+        });
+        let lane = salt.lane(popular.lane(&self.account, name));
+        (popular, lane)
     }
 
     /// Whom chunks are shared with: what the push wants, unless its account's policy is to share with nobody.

@@ -50,6 +50,7 @@ fn spec(root: &Path, number: usize) -> SandboxSpec {
         name: number.to_string(),
         root: root.to_owned(),
         overlays: vec![("/usr".into(), "/usr".to_owned())],
+        shared: Vec::new(),
         hostname: "bench".to_owned(),
         tmp_bytes: 512 << 20,
         memory_bytes: 128 << 20,

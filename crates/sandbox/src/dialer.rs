@@ -33,16 +33,22 @@ impl Dialer {
     /// `ConnectionRefused` when nobody listens; `TimedOut` when the listener's queue stays full; what the kernel says
     /// of a sandbox that is gone.
     pub fn connect(&self, port: u16) -> io::Result<TcpStream> {
-        let enter_and_connect = || -> io::Result<TcpStream> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        self.inside(|| TcpStream::connect_timeout(&address, CONNECT_WAIT))
+    }
+
+    /// Does something on a thread that is in the sandbox's network.
+    pub(crate) fn inside<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let enter_and_act = || {
             move_into_thread_name_spaces(self.init.as_fd(), ThreadNameSpaceType::NETWORK)?;
-            TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_WAIT)
+            act()
         };
         thread::scope(|scope| {
-            let connecting = thread::Builder::new()
+            let acting = thread::Builder::new()
                 .name("dialer".to_owned())
-                .spawn_scoped(scope, enter_and_connect)?;
-            let panicked = |_| io::Error::other("the thread that connects into a sandbox panicked");
-            connecting.join().unwrap_or_else(|panic| Err(panicked(panic)))
+                .spawn_scoped(scope, enter_and_act)?;
+            let panicked = |_| io::Error::other("the thread in a sandbox's network panicked");
+            acting.join().unwrap_or_else(|panic| Err(panicked(panic)))
         })
     }
 }

@@ -106,6 +106,32 @@ pub enum SandboxError {
         /// Its name.
         sandbox: String,
     },
+    /// There is no CRIU that can be used.
+    #[error("cannot use CRIU of {}: {problem}; install CRIU 4.2 or newer", directory.display())]
+    CriuUnusable {
+        /// The tree that was asked for.
+        directory: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A process could not be written or restored.
+    #[error("cannot {act} the snapshot of sandbox {sandbox:?}: {reason}")]
+    Snapshot {
+        /// Its name.
+        sandbox: String,
+        /// Verb.
+        act: &'static str,
+        /// In CRIU's words, mostly.
+        reason: String,
+    },
+    /// The directory holds no snapshot that can be restored here.
+    #[error("cannot restore the snapshot in {}: {problem}", directory.display())]
+    SnapshotUnsuitable {
+        /// Where it lies.
+        directory: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// No process that was started here has this id, or it has ended.
     #[error("sandbox {sandbox:?} runs no process {process}")]
     NoSuchProcess {

@@ -1,7 +1,7 @@
 //! The calls that have no safe wrapper elsewhere. All unsafe code of this crate is here.
 #![expect(
     unsafe_code,
-    reason = "fork, clone3, execve and four calls that neither std nor rustix wraps"
+    reason = "fork, clone3, execve and six calls that neither std nor rustix wraps"
 )]
 
 use rustix::process::Pid;
@@ -49,6 +49,18 @@ pub(crate) enum Forked {
 pub(crate) fn fork() -> io::Result<Forked> {
     // SAFETY: this program has one thread (see above), so no lock is held by a thread that the child lacks.
     forked(i64::from(unsafe { libc::fork() }))
+}
+
+/// A fork whose child has this id in the namespace of processes that children of this process go to.
+pub(crate) fn fork_with_id(id: i32) -> io::Result<Forked> {
+    let arguments = CloneArguments {
+        exit_signal: libc::SIGCHLD as u64,
+        set_tid: std::ptr::from_ref(&id).addr() as u64,
+        set_tid_size: 1,
+        ..CloneArguments::default()
+    };
+    // SAFETY: as in `clone_init`; the id that the structure points to lives until the call is over.
+    forked(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) })
 }
 
 /// A fork into new namespaces (and a version 2 control group), as a child of this process's parent.
@@ -254,6 +266,40 @@ pub(crate) fn drop_bounding_set() -> io::Result<()> {
 pub(crate) fn enter_cgroup_namespace() -> io::Result<()> {
     // SAFETY: unlike other flags, this one shares or unshares no memory and no descriptors.
     let answer = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Reads an option of a TCP socket, of as many bytes as `value` has.
+pub(crate) fn tcp_option(socket: impl AsFd, option: c_int, value: &mut [u8]) -> io::Result<()> {
+    let mut length = value.len() as libc::socklen_t;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `length` bytes, and so many are there.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::IPPROTO_TCP,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match answer {
+        0 if length as usize == value.len() => Ok(()),
+        0 => Err(io::ErrorKind::InvalidData.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets an option of a TCP socket.
+pub(crate) fn set_tcp_option(socket: impl AsFd, option: c_int, value: &[u8]) -> io::Result<()> {
+    let length = value.len() as libc::socklen_t;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads `length` bytes, and so many are there.
+    let answer = unsafe { libc::setsockopt(socket, libc::IPPROTO_TCP, option, value.as_ptr().cast(), length) };
     if answer == 0 {
         Ok(())
     } else {

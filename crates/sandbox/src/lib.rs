@@ -1,4 +1,4 @@
-//! One isolated environment: start, freeze, stop.
+//! One isolated environment: start, freeze, stop, snapshot, restore.
 //!
 //! A root file system, limits and a name go in; a listener inside, and processes with their output and exit status,
 //! come out. What it never does: it knows no chunk, no HTTP and no function, and it has no thread and no async code.
@@ -35,17 +35,20 @@ mod netlink;
 mod outbound;
 mod sandbox;
 mod seccomp;
+mod snapshot;
 mod socket;
 mod spawner;
 mod spec;
 mod status;
 mod wire;
 
+pub use cgroup::control_groups;
 pub use dialer::Dialer;
 pub use error::SandboxError;
 pub use sandbox::{Process, Sandbox};
+pub use snapshot::{Connection, Criu, Identity, processor_class};
 pub use spawner::{Spawner, run_spawner};
-pub use spec::{ProcessSpec, SandboxNetwork, SandboxSpec, SpawnerSettings, Usage};
+pub use spec::{ProcessSpec, SandboxNetwork, SandboxSpec, SharedAccess, SharedDirectory, SpawnerSettings, Usage};
 pub use status::{EXIT_STATUS_BYTES, ExitStatus};
 
 /// The port on 127.0.0.1 inside that [`Sandbox::take_listener`] listens on. Lambda's own: its functions see

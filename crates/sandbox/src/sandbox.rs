@@ -5,14 +5,14 @@ use crate::dialer::Dialer;
 use crate::error::SandboxError;
 use crate::socket;
 use crate::spawner::{IdRange, KILL_WAIT, no_answer};
-use crate::spec::{ProcessSpec, Usage};
+use crate::spec::{ProcessSpec, SandboxSpec, Usage};
 use crate::wire::{FromInit, ToInit};
 use rustix::fs::OFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -39,9 +39,10 @@ pub struct Sandbox {
     /// Only to be asked how much lies in it. Closed after all has ended, since it keeps the files.
     tmp: OwnedFd,
     group: Group,
+    files_max: u64,
     frozen: AtomicBool,
     /// Given back last, when nobody has these ids any more.
-    _range: IdRange,
+    range: IdRange,
 }
 
 /// What init hands over when it is ready.
@@ -64,16 +65,17 @@ pub struct Process {
 }
 
 impl Sandbox {
-    pub(crate) fn new(name: &str, control: OwnedFd, born: Born, group: Group, range: IdRange) -> Self {
+    pub(crate) fn new(spec: &SandboxSpec, control: OwnedFd, born: Born, group: Group, range: IdRange) -> Self {
         Self {
-            name: name.to_owned(),
+            name: spec.name.clone(),
             control: Mutex::new(Some(control)),
             listener: Some(born.listener),
             init: born.init,
             tmp: born.tmp,
             group,
+            files_max: spec.files_max,
             frozen: AtomicBool::new(false),
-            _range: range,
+            range,
         }
     }
 
@@ -116,13 +118,7 @@ impl Sandbox {
             return Err(self.nonsense());
         };
         self.await_launch(process, launched)?;
-        for descriptor in [&output, &exit] {
-            let flags = rustix::fs::fcntl_getfl(descriptor);
-            flags
-                .and_then(|flags| rustix::fs::fcntl_setfl(descriptor, flags | OFlags::NONBLOCK))
-                .expect("an open pipe can be made non-blocking");
-        }
-        Ok(Process { id, output, exit })
+        Ok(Process::new(id, output, exit).expect("an open pipe can be made non-blocking"))
     }
 
     /// Stops everything inside; returns when nothing runs any more. Memory stays.
@@ -198,13 +194,35 @@ impl Sandbox {
         tmp.map_or(0, |tmp| (tmp.f_blocks - tmp.f_bfree) * tmp.f_bsize.cast_unsigned())
     }
 
-    fn ask(&self, question: &ToInit) -> Result<(FromInit, Vec<OwnedFd>), SandboxError> {
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(crate) fn range(&self) -> &IdRange {
+        &self.range
+    }
+
+    pub(crate) fn files_max(&self) -> u64 {
+        self.files_max
+    }
+
+    /// A pidfd.
+    pub(crate) fn init(&self) -> BorrowedFd<'_> {
+        self.init.as_fd()
+    }
+
+    pub(crate) fn require_running(&self) -> Result<(), SandboxError> {
         if self.frozen.load(Ordering::Acquire) {
             return Err(SandboxError::Frozen {
                 sandbox: self.name.clone(),
             });
         }
+        Ok(())
+    }
+
+    pub(crate) fn ask(&self, question: &ToInit) -> Result<(FromInit, Vec<OwnedFd>), SandboxError> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        self.require_running()?;
         let answer = match &*control {
             Some(socket) => exchange(socket, question),
             None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -236,7 +254,7 @@ impl Sandbox {
         Err(SandboxError::launch(process, failure))
     }
 
-    fn nonsense(&self) -> SandboxError {
+    pub(crate) fn nonsense(&self) -> SandboxError {
         no_answer(&self.name, "answer", ANSWER_WAIT, io::ErrorKind::InvalidData.into())
     }
 
@@ -246,6 +264,16 @@ impl Sandbox {
         // Version 1 lets a frozen process die only once it is thawed; the signal is there first.
         let _ = self.group.thaw();
         socket::wait_readable(&self.init, KILL_WAIT).unwrap_or(false) && self.group.remove_within(KILL_WAIT)
+    }
+}
+
+impl Process {
+    pub(crate) fn new(id: u32, output: OwnedFd, exit: OwnedFd) -> io::Result<Self> {
+        for descriptor in [&output, &exit] {
+            let flags = rustix::fs::fcntl_getfl(descriptor)?;
+            rustix::fs::fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)?;
+        }
+        Ok(Self { id, output, exit })
     }
 }
 

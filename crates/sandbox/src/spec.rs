@@ -11,6 +11,8 @@ const HOSTNAME_BYTES_MAX: usize = 64;
 /// More than the two that a function needs (code and layers); with the other descriptors of one message it stays far
 /// below the kernel's 253 (`SCM_MAX_FD`).
 pub(crate) const OVERLAYS_MAX: usize = 16;
+/// Lambda has one for each function; the same sum holds as for overlays.
+pub(crate) const SHARED_MAX: usize = 4;
 /// Bytes of all texts of a process, as they are encoded: with the rest they fit in one message. Lambda's own limit for
 /// an environment is 4 KiB.
 const PROCESS_BYTES_MAX: usize = 128 << 10;
@@ -41,6 +43,8 @@ pub struct SandboxSpec {
     pub root: PathBuf,
     /// Directories of the host and their absolute targets inside; read-only; at most 16. A missing target is made.
     pub overlays: Vec<(PathBuf, String)>,
+    /// Directories of the host that several sandboxes may use at the same time; at most 4. A missing target is made.
+    pub shared: Vec<SharedDirectory>,
     /// The host name inside.
     pub hostname: String,
     /// Size of `/tmp`. What lies there also counts in `memory_bytes`.
@@ -55,6 +59,26 @@ pub struct SandboxSpec {
     pub files_max: u64,
     /// What can be reached from inside.
     pub network: SandboxNetwork,
+}
+
+/// A directory of the host, shown inside without set-user-id programs and devices. Its owner on the host is root inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedDirectory {
+    /// On the host, absolute.
+    pub directory: PathBuf,
+    /// Inside, absolute.
+    pub target: String,
+    /// Whether it can be changed from inside.
+    pub access: SharedAccess,
+}
+
+/// Whether a shared directory can be changed from inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedAccess {
+    /// It cannot.
+    ReadOnly,
+    /// By who may, by its files' own permissions.
+    ReadWrite,
 }
 
 /// What can be reached from inside.
@@ -109,6 +133,12 @@ pub struct Usage {
 }
 
 impl SandboxSpec {
+    /// Where overlays, then shared directories, are seen.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &str> {
+        let overlays = self.overlays.iter().map(|(_, target)| target.as_str());
+        overlays.chain(self.shared.iter().map(|shared| shared.target.as_str()))
+    }
+
     pub(crate) fn check(&self) -> Result<(), SandboxError> {
         let problem = if !is_name(&self.name) {
             "the name must be 1 to 64 letters, digits, '-', '_' or '.'"
@@ -116,8 +146,10 @@ impl SandboxSpec {
             "the host name must be 1 to 64 bytes"
         } else if self.overlays.len() > OVERLAYS_MAX {
             "there may be at most 16 overlays"
-        } else if !self.overlays.iter().all(|(_, target)| is_plain_absolute(target)) {
-            "an overlay's target must be an absolute path without '.' and '..', other than '/'"
+        } else if self.shared.len() > SHARED_MAX {
+            "there may be at most 4 shared directories"
+        } else if !self.targets().all(is_plain_absolute) {
+            "the target of an overlay or a shared directory must be an absolute path without '.' and '..', other than '/'"
         } else if self.memory_bytes < MEMORY_BYTES_MIN {
             "the memory limit must be at least 8 MiB"
         } else if self.tmp_bytes == 0 || self.cpu_millis == 0 || self.processes_max == 0 {

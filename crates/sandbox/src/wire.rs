@@ -2,6 +2,7 @@
 //! build of the same program, so they carry no version.
 
 use crate::cgroup::Layout;
+use crate::snapshot::Identity;
 use crate::spec::{ProcessSpec, SandboxSpec};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -16,6 +17,7 @@ pub(crate) enum ToSpawner {
         name: String,
     },
     Create(CreateRequest),
+    Criu(CriuRequest),
 }
 
 /// Descriptors: init's end of the sandbox's socket; if `unified`, the version 2 group's directory; then the `tasks`
@@ -30,12 +32,43 @@ pub(crate) struct CreateRequest {
     pub(crate) resolver: Option<String>,
 }
 
+/// One run of CRIU in a sandbox. Descriptors: the guide's end of a socket of its own, a pidfd of the sandbox's init,
+/// CRIU's tree, its scratch, the directory of images; for a restore then the pipe of the process's output, if `unified`
+/// the version 2 group's directory, and the `tasks` file of each version 1 group.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct CriuRequest {
+    pub(crate) act: CriuAct,
+    /// As in [`CreateRequest`].
+    pub(crate) ids_from: u32,
+    pub(crate) files_max: u64,
+    pub(crate) unified: bool,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum CriuAct {
+    /// Of the process with this id inside.
+    Dump { process: u32 },
+    /// Of a process whose output was the pipe of this number.
+    Restore { output: u64 },
+}
+
+/// Guide to caller, once.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum FromGuide {
+    Done,
+    /// CRIU, or what was found inside, says no.
+    Refused {
+        reason: String,
+    },
+    Failed(Failure),
+}
+
 /// Spawner to caller, once.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SpawnerReady;
 
 /// Builder to init, with the descriptors of detached mounts: root, `/dev`, the files of `/etc`, `/tmp`, `/dev/shm`, then
-/// the overlays.
+/// the overlays, then the shared directories.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Mounts {
     /// Of the sandbox's end of the way out.
@@ -54,13 +87,19 @@ pub(crate) enum Created {
 #[derive(Serialize, Deserialize)]
 pub(crate) enum ToInit {
     Spawn(ProcessSpec),
-    Signal { process: u32, signal: i32 },
+    Signal {
+        process: u32,
+        signal: i32,
+    },
+    /// A process that CRIU will restore: to be watched as one that was spawned.
+    Adopt(Identity),
 }
 
 /// Init to caller, one for each [`ToInit`].
 #[derive(Serialize, Deserialize)]
 pub(crate) enum FromInit {
-    /// Descriptors: output, exit, and the pipe that closes when the program runs or else gives a [`LaunchFailure`].
+    /// Descriptors: output, exit, and the pipe that closes when the program runs or else gives a [`LaunchFailure`]; of
+    /// an adopted process, output, exit, and the end of the output that it writes to.
     Spawned {
         process: u32,
     },

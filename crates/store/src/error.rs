@@ -74,6 +74,7 @@ pub(crate) enum Sort {
     WrappedKey,
     Push,
     Policy,
+    Popular,
 }
 
 impl Sort {
@@ -91,6 +92,8 @@ impl Sort {
             Self::Trace => 12 * 1024 * 1024,
             // As many runs of 6 bytes, and the chunk list of 16 GiB.
             Self::StartPack => 12 * 1024 * 1024,
+            // 16,384 ids and a header.
+            Self::Popular => 1024 * 1024,
             // A name of 2 KiB and a ciphertext; manifests allow as much.
             Self::WrappedKey => 16 * 1024,
         }
@@ -107,6 +110,7 @@ impl Sort {
             Self::WrappedKey => "wrapped key of manifest",
             Self::Push => "push",
             Self::Policy => "policy of account",
+            Self::Popular => "list of popular chunks of root",
         }
     }
 
@@ -122,7 +126,8 @@ impl Sort {
             | Self::StartPack
             | Self::WrappedKey
             | Self::Push
-            | Self::Policy => ErrorKind::BadData,
+            | Self::Policy
+            | Self::Popular => ErrorKind::BadData,
         }
     }
 }

@@ -12,8 +12,10 @@
 //! pushes/GENERATION/TOKEN/open               a push is on its way         a push               until it ends
 //! pushes/GENERATION/TOKEN/outcome            its commitment, or that it   a push or a          until it ends, or
 //!                                            was revoked (see `pushes`)   collector, if absent as long as its root
-//! keys/ID                                    data key of a manifest,      a rotation,          for ever
-//!                                            wrapped anew                 replacing
+//! popular/GENERATION/list                    chunks that very many share  a collector,        as long as its root
+//!                                            (see `popular`)              replacing
+//! keys/ID                                    data key of a manifest,      a rotation,          as long as any root
+//!                                            wrapped anew                 replacing            has the manifest
 //! images/ACCOUNT/NAME                        an image's record, opaque    a push, replacing    until it is removed
 //! accounts/ACCOUNT.json                      an account's policy          its owner, replacing for ever
 //! ```
@@ -84,17 +86,18 @@ pub(crate) fn root_object(key: &Path) -> Option<RootObject> {
 }
 
 /// The folders of a root's objects.
-pub(crate) fn folders(generation: u32) -> [Path; 4] {
+pub(crate) fn folders(generation: u32) -> [Path; 5] {
     [
         manifests(generation),
         starts(generation),
         chunks(generation),
         pushes(generation),
+        Path::from(format!("popular/{generation:08}")),
     ]
 }
 
 /// The folders above those.
-pub(crate) const TREES: [&str; 4] = ["manifests", "starts", "chunks", "pushes"];
+pub(crate) const TREES: [&str; 5] = ["manifests", "starts", "chunks", "pushes", "popular"];
 
 pub(crate) fn chunks(generation: u32) -> Path {
     Path::from(format!("chunks/{generation:08}"))
@@ -166,6 +169,15 @@ pub(crate) fn start_pack(generation: u32, manifest: ChunkId) -> Path {
     Path::from(format!("starts/{generation:08}/{manifest}/pack"))
 }
 
+pub(crate) fn popular(generation: u32) -> Path {
+    Path::from(format!("popular/{generation:08}/list"))
+}
+
+/// The folder of all of them.
+pub(crate) fn wrapped_keys() -> Path {
+    Path::from("keys")
+}
+
 pub(crate) fn wrapped_key(manifest: ChunkId) -> Path {
     Path::from(format!("keys/{manifest}"))
 }
@@ -201,6 +213,8 @@ mod tests {
             (manifest(1, id), format!("manifests/00000001/{hash}")),
             (trace(1, id), format!("starts/00000001/{hash}/trace")),
             (start_pack(1, id), format!("starts/00000001/{hash}/pack")),
+            (popular(1), "popular/00000001/list".to_owned()),
+            (wrapped_key(id), format!("keys/{hash}")),
             (
                 record(&account, "a/b:1").unwrap(),
                 "images/123456789012/a%2Fb%3A1".to_owned(),

@@ -18,6 +18,7 @@ mod fault;
 mod layout;
 mod location;
 mod policy;
+mod popular;
 mod pushes;
 mod put;
 mod record_name;
@@ -27,6 +28,7 @@ mod roots;
 mod settings;
 mod store;
 mod surroundings;
+mod user_object;
 mod wrapped_keys;
 
 pub use backend::{AwsOptions, OpenError};
@@ -36,12 +38,14 @@ pub use error::{ErrorKind, ObjectCorrupt, ObjectMissing, ObjectTooLarge, StoreEr
 pub use fault::{CallFailed, Fault};
 pub use location::{LocationError, S3Location, StoreLocation};
 pub use policy::{AccountPolicy, PolicyScope};
+pub use popular::PopularChunks;
 pub use pushes::{Push, PushRevoked};
 pub use put::Put;
 pub use record_name::{RECORD_NAME_BYTES_MAX, RecordNameError};
 pub use root::{NoActiveRoot, Root, RootEvent, RootEventRefused, RootState};
 pub use settings::{Settings, SettingsError};
 pub use store::{RecordEntry, Store};
+pub use user_object::{UserObject, UserObjectError, UserObjectReader, UserObjectWriter};
 
 #[cfg(test)]
 mod tests;

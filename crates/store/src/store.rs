@@ -120,6 +120,12 @@ impl Store {
         }
     }
 
+    /// Whether requests cross a network.
+    #[must_use]
+    pub const fn is_remote(&self) -> bool {
+        self.backend.is_remote
+    }
+
     /// Stores a sealed chunk, if it is not there.
     ///
     /// A chunk that is there with another length is torn (a copy of the directory that broke off, say) and is replaced:

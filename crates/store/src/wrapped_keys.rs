@@ -3,7 +3,8 @@
 //! A manifest's name is the hash of its bytes, and its wrapped key is among them: to write the key anew into it would
 //! give it another name, which functions and mounts on other machines do not know. So what a rotation wraps stands in an
 //! object of its own, replaced whole, and is taken before the manifest's own. It stands outside of all roots, as the
-//! manifest's name does: a collector that moves the manifest has nothing to move here, and cannot forget it.
+//! manifest's name does: a collector that moves the manifest has nothing to move here, and cannot forget it. It goes when
+//! the manifest is in no root any more (see `collect::keys`).
 
 use crate::error::Sort;
 use crate::{Store, StoreError, layout};

@@ -3,15 +3,27 @@
 use lambda_runtime::streaming::{Body, channel};
 use lambda_runtime::{Error, FunctionResponse, LambdaEvent, StreamResponse, service_fn};
 use serde_json::{Value, json};
+use std::sync::OnceLock;
+use tokio::sync::Barrier;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    if std::env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_some() {
+        return lambda_runtime::run_concurrent(service_fn(answer)).await;
+    }
     lambda_runtime::run(service_fn(answer)).await
 }
 
-/// `{"fail": MESSAGE}` fails, `{"stream": COUNT}` streams that many lines, all else comes back with the request's id.
+/// Where events with `{"together": COUNT}` wait for each other.
+static GATE: OnceLock<Barrier> = OnceLock::new();
+
+/// `{"together": COUNT}` waits until so many are being answered, `{"fail": MESSAGE}` fails, `{"stream": COUNT}` streams that many lines, all else comes back with the request's id.
 async fn answer(event: LambdaEvent<Value>) -> Result<FunctionResponse<Value, Body>, Error> {
     let (payload, context) = event.into_parts();
+    if let Some(count) = payload["together"].as_u64() {
+        let count = usize::try_from(count)?;
+        GATE.get_or_init(|| Barrier::new(count)).wait().await;
+    }
     if let Some(message) = payload["fail"].as_str() {
         return Err(message.into());
     }

@@ -2,7 +2,7 @@
 
 use crate::daemon::socket_path;
 use crate::protocol::{Answer, MountRequest, Mounted, PROTOCOL_VERSION, Question, Request, Selector, receive, send};
-use crate::report::{ImageStats, MountLine};
+use crate::report::{CacheStats, ImageStats, MountLine};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -133,6 +133,14 @@ impl Client {
     pub fn stats(&mut self, selector: Selector) -> Result<ImageStats, ClientError> {
         match self.ask(Request::Stats(selector))? {
             Answer::Stats(stats) => Ok(*stats),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// What the cache that all images share has done since the daemon began.
+    pub fn cache(&mut self) -> Result<CacheStats, ClientError> {
+        match self.ask(Request::Cache)? {
+            Answer::Cache(stats) => Ok(*stats),
             other => Err(self.unexpected(&other)),
         }
     }

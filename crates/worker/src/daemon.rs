@@ -304,6 +304,7 @@ impl ClientThread {
             Request::Unmount(selector) => Answer::Unmounted(self.images.unmount(&selector)?),
             Request::Mounts => Answer::Mounts(self.images.mounts()?),
             Request::Stats(selector) => Answer::Stats(Box::new(self.images.stats(&selector)?)),
+            Request::Cache => Answer::Cache(Box::new(self.images.cache_stats())),
             Request::Ready(selector) => Answer::Ready {
                 touched_bytes: self.images.ready(&selector)?,
             },

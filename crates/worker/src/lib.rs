@@ -30,8 +30,8 @@ pub use daemon::{Daemon, DaemonParts, Ending, devices_directory};
 pub use error::WorkerError;
 pub use found::{FindImage, FoundImage};
 pub use functions::{
-    Connect, DaemonMounts, FunctionSettings, Functions, FunctionsError, FunctionsParts, ImageMounts, MountError,
-    MountedTree,
+    Connect, DaemonMounts, FileSystem, FunctionSettings, Functions, FunctionsError, FunctionsParts, ImageMounts,
+    MountError, MountedTree,
 };
 pub use protocol::{MountRequest, Mounted, MountedImage, Selector};
 pub use report::{

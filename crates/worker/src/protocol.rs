@@ -5,14 +5,14 @@
 //! says which protocol and which store it means, so that a client of another build, or one that was told to use
 //! another store, is refused by name and not answered from the wrong place.
 
-use crate::report::{ImageStats, MountLine};
+use crate::report::{CacheStats, ImageStats, MountLine};
 use api::ImageAddress;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 /// Counts up when a message changes its meaning.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 3;
 
 /// Longest message: a list of some ten thousand mounts.
 pub(crate) const MESSAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -85,6 +85,7 @@ pub(crate) enum Request {
     Unmount(Selector),
     Mounts,
     Stats(Selector),
+    Cache,
     Ready(Selector),
 }
 
@@ -95,6 +96,7 @@ pub(crate) enum Answer {
     Unmounted(Vec<PathBuf>),
     Mounts(Vec<MountLine>),
     Stats(Box<ImageStats>),
+    Cache(Box<CacheStats>),
     Ready { touched_bytes: u64 },
     Failed { message: String },
 }

@@ -73,6 +73,12 @@ pub struct CacheStats {
     pub waiting_prefetches: u64,
     /// Times that the origin was asked again, after garbage or silence.
     pub retries: u64,
+    /// Questions to the origin that were asked a second time because the answer was late.
+    pub hedges: u64,
+    /// Of them, those whose second answer came first.
+    pub hedges_won: u64,
+    /// Late answers that were waited for, for want of budget or of a permit.
+    pub hedges_spared: u64,
     /// Chunks that were not written to the disk tier, because it was behind.
     pub writes_dropped: u64,
     /// The zone's memcached servers; empty without a zone cache.

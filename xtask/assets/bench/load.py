@@ -61,6 +61,17 @@ def flood_once(target, callers, body):
 
 def at_once(target, count, body):
     """Milliseconds from the first of these requests' begin to the last one's answer, by h2load; each has a connection."""
+    requests = h2load(target, count, body)
+    return (max(begin + took for begin, _, took in requests) - min(begin for begin, _, _ in requests)) / 1000
+
+
+def at_once_each(target, count, body):
+    """Milliseconds that each of these requests took."""
+    return [took / 1000 for _, _, took in h2load(target, count, body)]
+
+
+def h2load(target, count, body):
+    """Of each request: begin in us since 1970, status, us that it took. All must succeed."""
     with tempfile.TemporaryDirectory() as folder:
         payload, log = pathlib.Path(folder, "payload"), pathlib.Path(folder, "log")
         payload.write_text(body)
@@ -68,11 +79,10 @@ def at_once(target, count, body):
         words += [f"--log-file={log}", "--header=Content-Type: application/json"]
         words += [f"--header={name}: {value}" for name, value in target.headers(body.encode()).items()]
         subprocess.run([*words, target.url], check=True, capture_output=True)
-        # Begin in us since 1970, status, us that it took.
         requests = [[int(field) for field in line.split()] for line in log.read_text().splitlines()]
-        if [status for _, status, _ in requests] != [200] * count:
-            raise SystemExit(f"{target.url}: {[status for _, status, _ in requests if status != 200]} among {len(requests)} answers")
-        return (max(begin + took for begin, _, took in requests) - min(begin for begin, _, _ in requests)) / 1000
+    if [status for _, status, _ in requests] != [200] * count:
+        raise SystemExit(f"{target.url}: {[status for _, status, _ in requests if status != 200]} among {len(requests)} answers")
+    return requests
 
 
 def busy_ms():

@@ -38,11 +38,14 @@ use crate::cache::Cache;
 use crate::lambent::Lambent;
 use crate::work::Work;
 use crate::{corpus, process};
+pub(crate) use delay_proxy::Passed;
 pub(crate) use far::Part;
 use far::{Delay, FarProxy};
+pub(super) use helper::Helper;
 use link::{Link, Ports};
 use mounted::Mounted;
 use ondemand::{OnDemand, Origin};
+pub(super) use origin::{BUCKET, CREDENTIALS};
 use pull::Pulls;
 use tables::Report;
 

@@ -2,6 +2,7 @@
 
 mod disk;
 mod flights;
+mod hedges;
 mod model;
 mod origin;
 mod origins;
@@ -84,7 +85,7 @@ async fn a_get_may_move_between_threads() {
 #[test]
 fn settings_with_which_nothing_could_be_had_are_refused() {
     type Change = fn(&mut Settings);
-    let cases: [(Change, Result<(), SettingsError>); 7] = [
+    let cases: [(Change, Result<(), SettingsError>); 8] = [
         (|_| {}, Ok(())),
         (|settings| settings.memory_bytes = 0, Ok(())),
         (
@@ -98,6 +99,10 @@ fn settings_with_which_nothing_could_be_had_are_refused() {
         (
             |settings| settings.disk = disk(Path::new("unused"), 0),
             Err(SettingsError::DiskBytes { bytes: 0 }),
+        ),
+        (
+            |settings| settings.hedge_percent = 101,
+            Err(SettingsError::HedgePercent { percent: 101 }),
         ),
         (
             |settings| settings.fetch_budget = Duration::ZERO,

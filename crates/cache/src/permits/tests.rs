@@ -46,6 +46,25 @@ fn bytes_bound_too_and_nobody_is_overtaken() {
 }
 
 #[test]
+fn who_may_as_well_do_without_overtakes_nobody() {
+    let permits = permits();
+    let first = permits.try_acquire(Urgency::Prefetch, 300).unwrap();
+    assert!(
+        permits.try_acquire(Urgency::Prefetch, 150).is_none(),
+        "prefetches have their part"
+    );
+    let second = permits.try_acquire(Urgency::Demand, 150).unwrap();
+    let mut waiting = Box::pin(permits.acquire(Urgency::Demand, 100));
+    assert!((&mut waiting).now_or_never().is_none());
+    assert!(permits.try_acquire(Urgency::Demand, 1).is_none(), "would fit");
+    assert!(permits.try_acquire(Urgency::Prefetch, 1).is_none(), "would fit");
+    drop(first);
+    let third = (&mut waiting).now_or_never().unwrap();
+    drop((second, third));
+    assert_eq!(permits.usage(), Usage::default());
+}
+
+#[test]
 fn what_is_given_up_comes_back() {
     let permits = permits();
     let held: Vec<_> = (0..4)

@@ -306,3 +306,22 @@ proptest! {
         prop_assert_eq!(length_without_zero_tail(&bytes), expected);
     }
 }
+
+#[test]
+fn another_lane_is_another_copy_of_the_same_chunk() {
+    let lanes: Vec<Salt> = (0..3).map(|lane| salt().lane(lane)).collect();
+    for compression in COMPRESSIONS {
+        for plaintext in [padded(&noise(1000)), padded(&text(100_000)), noise(CHUNK_BYTES)] {
+            let shared = seal_chunk(&salt(), plaintext.clone(), compression);
+            let (shared_entry, ..) = data(seal_chunk(&salt(), plaintext.clone(), compression));
+            let (entry, key, stored) = data(reseal_chunk(shared, &lanes[1]));
+            let (direct, ..) = data(seal_chunk(&lanes[1], plaintext.clone(), compression));
+            assert_eq!(parts(entry), parts(direct), "as if it had been sealed so");
+            assert_ne!(parts(entry).0, parts(shared_entry).0);
+            assert_eq!(open(&entry, &key, &stored).unwrap(), plaintext);
+            let (other, ..) = data(seal_chunk(&lanes[2], plaintext, compression));
+            assert_ne!(parts(entry).0, parts(other).0);
+        }
+    }
+    assert!(matches!(reseal_chunk(SealedChunk::Zero, &lanes[0]), SealedChunk::Zero));
+}

@@ -1,8 +1,13 @@
 //! One function for each command: call a library, print what came back.
 
 mod account_key;
+mod accounts;
+mod batch;
+mod cache_tables;
 mod daemon;
 mod deploy;
+mod doctor;
+mod failures;
 mod functions;
 mod inspect;
 mod keys;
@@ -16,7 +21,9 @@ mod stored;
 mod trace;
 mod up;
 
-use crate::arguments::{AccountCommand, Arguments, Command, FunctionCommand, GlobalArguments, ImageCommand};
+use crate::arguments::{
+    AccountCommand, Arguments, BatchCommand, Command, FunctionCommand, GlobalArguments, ImageCommand,
+};
 use crate::environment::{self, Parts};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -28,8 +35,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Image(command) => command,
         Command::Daemon(daemon) => return daemon::run(global, daemon),
         Command::Account(AccountCommand::Key(command)) => return account_key::run(global, *command),
+        Command::Account(AccountCommand::Create) => return accounts::create(global).map(|()| ExitCode::SUCCESS),
+        Command::Account(AccountCommand::Ls) => return accounts::list(global).map(|()| ExitCode::SUCCESS),
+        Command::Doctor => return doctor::run(global),
         Command::Sandboxes => return Ok(sandbox::run_spawner()),
         Command::Invoke(invoke) => return functions::invoke(global, invoke),
+        Command::Batch(BatchCommand::Run(arguments)) => return batch::run(global, arguments),
         Command::Store(command) => return store::run(global, command),
         command => return run_for_functions(global, command).map(|()| ExitCode::SUCCESS),
     };
@@ -55,11 +66,14 @@ fn run_for_functions(global: &GlobalArguments, command: &Command) -> Result<()> 
         Command::Ls => functions::list(global),
         Command::Rm(function) => functions::remove(global, function),
         Command::Function(FunctionCommand::Starts { name, last }) => starts::run(global, name, *last),
+        Command::Function(FunctionCommand::Failures { name, last }) => failures::run(global, name, *last),
         Command::Account(_)
         | Command::Image(_)
         | Command::Store(_)
         | Command::Daemon(_)
+        | Command::Doctor
         | Command::Sandboxes
+        | Command::Batch(_)
         | Command::Invoke(_) => {
             unreachable!("these were run by the caller")
         }

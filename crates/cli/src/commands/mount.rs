@@ -1,7 +1,7 @@
 //! Commands that speak to the worker's daemon: `mount`, `umount`, `mounts`, `ready`, `stats`.
 
 use crate::arguments::{GlobalArguments, MountArguments, MountedArgument};
-use crate::commands::daemon;
+use crate::commands::{cache_tables, daemon};
 use crate::environment::{self, Places};
 use crate::output::{self, bytes, percent};
 use anyhow::{Context, Result, bail};
@@ -161,72 +161,7 @@ fn print_stats(stats: &ImageStats) {
             ("mounts", stats.mounts.len().to_string()),
         ])
     );
-    let rows = stats.cache.tiers.iter().map(|tier| {
-        [
-            tier.tier.clone(),
-            tier.hits.to_string(),
-            bytes(tier.bytes),
-            tier.misses.to_string(),
-            tier.corrupt.to_string(),
-            tier.errors.to_string(),
-            tier.p50_us.to_string(),
-            tier.p99_us.to_string(),
-            bytes(tier.held_bytes),
-        ]
-    });
-    let header = [
-        "the daemon's cache",
-        "hits",
-        "",
-        "misses",
-        "corrupt",
-        "errors",
-        "p50 µs",
-        "p99 µs",
-        "holds",
-    ];
-    println!("\n{}", output::table(header, rows));
-    print_zone_nodes(stats);
-}
-
-fn print_zone_nodes(stats: &ImageStats) {
-    let rows = stats.cache.zone_nodes.iter().map(|node| {
-        let counts = [
-            node.hits,
-            node.misses,
-            node.rejected,
-            node.failures,
-            node.skipped,
-            node.writes,
-        ];
-        let [hits, misses, rejected, failures, skipped, writes] = counts.map(|count| count.to_string());
-        let (name, state) = (node.node.clone(), node.state.clone());
-        [
-            name,
-            state,
-            hits,
-            bytes(node.bytes),
-            misses,
-            rejected,
-            failures,
-            skipped,
-            writes,
-        ]
-    });
-    let header = [
-        "the zone's servers",
-        "",
-        "hits",
-        "",
-        "misses",
-        "rejected",
-        "failures",
-        "spared",
-        "writes",
-    ];
-    if !stats.cache.zone_nodes.is_empty() {
-        println!("\n{}", output::table(header, rows));
-    }
+    cache_tables::print(&stats.cache);
 }
 
 /// Asks again when the daemon dies meanwhile: mounting what is mounted changes nothing.

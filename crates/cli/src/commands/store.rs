@@ -1,8 +1,9 @@
 //! `lambent store`: garbage collection, roots, statistics, the account's policy. None of it needs a key.
 
 use super::store_tables;
+use super::store_tables::TierHits;
 use crate::arguments::{GcArguments, GlobalArguments, ScopeArgument, StoreCommand};
-use crate::environment;
+use crate::environment::{self, Places};
 use crate::progress::{self, Audience};
 use anyhow::Result;
 use image::images::ImageError;
@@ -10,6 +11,7 @@ use image::live::live_manifests;
 use std::process::ExitCode;
 use store::{AccountPolicy, GcProgress, GcReport, GcSettings, PolicyScope, Store};
 use tokio::runtime::Runtime;
+use worker::Client;
 
 /// What a command works with.
 struct Opened {
@@ -28,7 +30,7 @@ pub(crate) fn run(global: &GlobalArguments, command: &StoreCommand) -> Result<Ex
     match command {
         StoreCommand::Gc(arguments) => return opened.collect(arguments),
         StoreCommand::Roots => store_tables::roots(&opened.runtime.block_on(opened.store.roots())?, opened.json)?,
-        StoreCommand::Stats => opened.stats()?,
+        StoreCommand::Stats => opened.stats(&places)?,
         StoreCommand::Scope { scope } => opened.scope(global, *scope)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -43,6 +45,7 @@ impl Opened {
             delete_after: arguments.delete_after.time,
             salt_life: arguments.salt_life.map(|age| age.time),
             rate_per_second: arguments.rate,
+            popular_above: (arguments.popular_above > 0).then_some(arguments.popular_above),
             is_dry_run: arguments.dry_run,
         };
         let progress = GcProgress::default();
@@ -60,12 +63,12 @@ impl Opened {
         })
     }
 
-    fn stats(&self) -> Result<()> {
+    fn stats(&self, places: &Places) -> Result<()> {
         let survey = self.runtime.block_on(async {
             let live = live_manifests(&self.store).await?;
             Ok::<_, ImageError>(self.store.survey(live).await?)
         })?;
-        store_tables::survey(&survey, self.json)
+        store_tables::survey(&survey, &tier_hits(places), self.json)
     }
 
     fn scope(&self, global: &GlobalArguments, scope: Option<ScopeArgument>) -> Result<()> {
@@ -81,6 +84,17 @@ impl Opened {
         }
         let policy = self.runtime.block_on(self.store.account_policy(&global.account))?;
         store_tables::policy(&global.account, policy, self.json)
+    }
+}
+
+/// What the data directory's daemon says. The store's statistics are worth having without it.
+fn tier_hits(places: &Places) -> TierHits {
+    let asked = Client::connect(&places.worker(), &places.store.to_string())
+        .and_then(|client| client.map(|mut client| client.cache()).transpose());
+    match asked {
+        Ok(Some(cache)) => TierHits::Known(Box::new(cache)),
+        Ok(None) => TierHits::NoDaemon,
+        Err(error) => TierHits::Unknown(error.to_string()),
     }
 }
 

@@ -1,11 +1,23 @@
 //! What `lambent store` prints.
 
+use super::cache_tables;
 use crate::output::{self, bytes, percent};
 use anyhow::Result;
 use chunk::Account;
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{AccountPolicy, GcReport, GcSettings, PolicyScope, Root, RootState, Survey};
+use worker::CacheStats;
+
+/// What the tiers on this machine gave.
+pub(super) enum TierHits {
+    /// Since the daemon began.
+    Known(Box<CacheStats>),
+    /// None runs: nothing is mounted.
+    NoDaemon,
+    /// It runs, and did not say; why.
+    Unknown(String),
+}
 
 #[derive(Serialize)]
 struct RootJson {
@@ -69,6 +81,8 @@ pub(super) fn collection(report: &GcReport, all: &[(Root, bool)], settings: &GcS
         bytes_moved: u64,
         objects_deleted: u64,
         bytes_deleted: u64,
+        keys_deleted: u64,
+        popular_chunks: u64,
         pushes_open: u64,
         pushes_revoked: u64,
         alarms: &'a [u32],
@@ -89,6 +103,8 @@ pub(super) fn collection(report: &GcReport, all: &[(Root, bool)], settings: &GcS
             bytes_moved: report.bytes_moved,
             objects_deleted: report.objects_deleted,
             bytes_deleted: report.bytes_deleted,
+            keys_deleted: report.keys_deleted,
+            popular_chunks: report.popular_chunks,
             pushes_open: report.pushes_open,
             pushes_revoked: report.pushes_revoked,
             alarms: &report.alarms,
@@ -116,6 +132,18 @@ fn print(report: &GcReport, settings: &GcSettings) {
         report.objects_deleted,
         bytes(report.bytes_deleted),
     );
+    if report.popular_chunks > 0 {
+        println!(
+            "{} chunks are so popular that new images store them under one of several salts",
+            report.popular_chunks
+        );
+    }
+    if report.keys_deleted > 0 {
+        println!(
+            "{} keys {would}deleted, which a rotation had wrapped anew for images that are gone",
+            report.keys_deleted
+        );
+    }
     if report.pushes_open + report.pushes_revoked > 0 {
         println!(
             "{} pushes into a retired root are on their way, {} were sent to the new one",
@@ -133,7 +161,7 @@ fn print(report: &GcReport, settings: &GcSettings) {
     println!();
 }
 
-pub(super) fn survey(survey: &Survey, json: bool) -> Result<()> {
+pub(super) fn survey(survey: &Survey, hits: &TierHits, json: bool) -> Result<()> {
     #[derive(Serialize)]
     struct RootUseJson {
         generation: u32,
@@ -152,7 +180,7 @@ pub(super) fn survey(survey: &Survey, json: bool) -> Result<()> {
         stored_bytes: u32,
     }
     #[derive(Serialize)]
-    struct SurveyJson {
+    struct SurveyJson<'a> {
         images: u64,
         referenced_bytes: u64,
         distinct_bytes: u64,
@@ -160,9 +188,13 @@ pub(super) fn survey(survey: &Survey, json: bool) -> Result<()> {
         salt_generations: u64,
         most_popular: Option<PopularJson>,
         roots: Vec<RootUseJson>,
+        /// `null` when no daemon runs, or it does not say.
+        cache: Option<&'a CacheStats>,
     }
     if !json {
-        return print_survey(survey);
+        print_survey(survey);
+        print_hits(hits);
+        return Ok(());
     }
     let roots = survey.roots.iter().map(|used| RootUseJson {
         generation: used.root.generation,
@@ -186,14 +218,34 @@ pub(super) fn survey(survey: &Survey, json: bool) -> Result<()> {
             stored_bytes: popular.stored_bytes,
         }),
         roots: roots.collect(),
+        cache: match hits {
+            TierHits::Known(cache) => Some(cache),
+            TierHits::NoDaemon => None,
+            TierHits::Unknown(reason) => {
+                warn_of_hits(reason);
+                None
+            }
+        },
     })
+}
+
+fn print_hits(hits: &TierHits) {
+    match hits {
+        TierHits::Known(cache) => cache_tables::print(cache),
+        TierHits::NoDaemon => println!("\nhits by tier: nothing is mounted here, so no daemon counts them"),
+        TierHits::Unknown(reason) => warn_of_hits(reason),
+    }
+}
+
+fn warn_of_hits(reason: &str) {
+    eprintln!("warning: hits by tier are not known: {reason}");
 }
 
 fn dead_bytes(survey: &Survey) -> u64 {
     survey.roots.iter().map(|used| used.dead_bytes).sum()
 }
 
-fn print_survey(survey: &Survey) -> Result<()> {
+fn print_survey(survey: &Survey) {
     let popular = survey.popular.map_or_else(
         || "-".to_owned(),
         |popular| {
@@ -247,7 +299,6 @@ fn print_survey(survey: &Survey) -> Result<()> {
         "salt of images",
     ];
     println!("\n{}", output::table(header, rows));
-    Ok(())
 }
 
 pub(super) fn policy(account: &Account, policy: AccountPolicy, json: bool) -> Result<()> {

@@ -10,10 +10,11 @@ use crate::arguments::{GlobalArguments, UpArguments};
 use crate::client_files::{self, ClientFiles, PROFILE};
 use crate::commands::{daemon, store as store_commands};
 use crate::environment::{self, EndpointFacts, Places};
+use crate::file_systems;
 use anyhow::{Context, Result, bail};
 use api::{LogBatch, Worker};
 use control::Control;
-use gateway::{Gateway, GatewayParts, GatewaySettings};
+use gateway::{Gateway, GatewayParts, GatewaySettings, Messaging, MessagingSettings};
 use sandbox::SpawnerSettings;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -47,6 +48,9 @@ const MEMORY_SHARE_PERCENT: u64 = 1600;
 /// Chunks that a collection copies in a second while functions run: under a tenth of what a local disk did
 /// (3,726, by hand), and 128 MB/s at most of a bucket's own copying.
 const GC_RATE: NonZeroU32 = NonZeroU32::new(250).expect("it is not 0");
+
+/// Shortest time between two decisions of target tracking.
+const SCALING_PERIOD_MIN: Duration = Duration::from_secs(1);
 
 /// The first collection comes this long after the start, also where it is wanted once in days: machines restart.
 const GC_FIRST: Duration = Duration::from_secs(3600);
@@ -120,11 +124,15 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     let network = arguments.network.into();
     let control = environment::control(&region, places, packages, network).await?;
     let is_first = ensure_key(global, &control, places, (&region, listen)).await?;
+    let shared = file_systems::open(&arguments.file_systems, &region, &global.account)?;
+    control.offer_file_systems(shared.keys().cloned().collect());
     control.resume_preparations().await?;
     control.release_events().await?;
 
     let (logs, inbox) = mpsc::channel(LOG_BATCHES_MAX);
-    let functions = Functions::start(functions_parts(global, arguments, places, logs)?).await;
+    let mut parts = functions_parts(global, arguments, places, logs)?;
+    parts.settings.file_systems = shared;
+    let functions = Functions::start(parts).await;
     let functions = Arc::new(functions.context("cannot start the worker's functions")?);
     let collector = tokio::spawn(collect_garbage(
         environment::open_store(places)?,
@@ -134,13 +142,17 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     let watcher = tokio::spawn(retire_replaced(control.clone(), functions.clone()));
     let reclaimer = tokio::spawn(reclaim_blobs(control.clone()));
     let worker: Arc<dyn Worker> = functions.clone();
+    let notes = file_systems::lines(&arguments.file_systems, &region, &global.account);
+    let messaging = Messaging::connect(&region, messaging_settings(arguments)).await?;
     let gateway = Gateway::new(GatewayParts {
         control: control.clone(),
         worker,
+        messaging,
         region,
-        settings: GatewaySettings::default(),
+        settings: gateway_settings(arguments),
     })?;
     greet(places, listen, is_first, start.elapsed());
+    notes.iter().for_each(|line| println!("{line}"));
 
     let mut terminate = signal(SignalKind::terminate())?;
     let ended = async move {
@@ -242,6 +254,24 @@ fn functions_parts(
         },
         logs,
     })
+}
+
+fn messaging_settings(arguments: &UpArguments) -> MessagingSettings {
+    MessagingSettings {
+        sqs_endpoint: arguments.sqs_endpoint.clone(),
+        sns_endpoint: arguments.sns_endpoint.clone(),
+        http_destinations: arguments.http_destination.iter().cloned().collect(),
+    }
+}
+
+fn gateway_settings(arguments: &UpArguments) -> GatewaySettings {
+    GatewaySettings {
+        retry_waits: arguments.retry_waits.map(|wait| wait.time),
+        deliver_for: arguments.deliver_for.time,
+        scaling_period: arguments.scaling_period.time.max(SCALING_PERIOD_MIN),
+        response_cache_bytes_max: arguments.response_cache.bytes,
+        ..GatewaySettings::default()
+    }
 }
 
 /// The machine's memory.

@@ -29,7 +29,7 @@ fn account_key(lambent: &Lambent, arguments: &[&str]) -> Command {
     command
 }
 
-fn key_json(lambent: &Lambent, arguments: &[&str]) -> Value {
+pub(crate) fn key_json(lambent: &Lambent, arguments: &[&str]) -> Value {
     let output = account_key(lambent, &[arguments, &["--json"]].concat())
         .output()
         .unwrap();

@@ -1,5 +1,6 @@
 //! Garbage collection with real processes, killed at random moments between and during pushes, removals and collections.
 
+use crate::account_keys::key_json;
 use crate::lambent::{Lambent, files};
 use crate::layout::{Layer, Layout};
 use crate::mounts::{Worker, eventually, sizable};
@@ -172,6 +173,80 @@ fn processes_that_are_killed_lose_nothing_that_lives() {
         let left = files(&lambent.store().join(tree));
         assert_eq!(left.iter().filter(|file| is_object(file)).count(), 0, "{left:?}");
     }
+}
+
+#[test]
+fn a_bad_copy_of_a_popular_chunk_hurts_a_share_of_the_images() {
+    let lambent = Lambent::new();
+    let layouts = layouts(&lambent);
+    let push = |name: &str| lambent.push(&layouts[0].source(), name)["chunks_new"].as_u64().unwrap();
+    let all = push("image-0");
+    for name in ["image-1", "image-2"] {
+        assert_eq!(push(name), 0, "all share");
+    }
+    let noted = store(&lambent, &["gc", "--popular-above", "2"]);
+    assert_eq!(
+        (&noted["popular_chunks"], &noted["changes"]),
+        (&Value::from(all), &serde_json::json!([]))
+    );
+    let copies: u64 = (3..35).map(|number| push(&format!("image-{number}"))).sum();
+    assert!(
+        (all * 2..=all * 8).contains(&copies),
+        "{copies} new chunks, {all} in an image"
+    );
+    assert_eq!(push("image-7"), 0, "its own are there");
+    let hurt = store(&lambent, &["stats"])["most_popular"]["images"].as_u64().unwrap();
+    assert!(hurt < 35 / 3, "one bad chunk breaks {hurt} of 35 images");
+    for name in ["image-0", "image-34"] {
+        lambent.assert_whole(name);
+    }
+}
+
+#[test]
+fn a_key_that_was_wrapped_anew_goes_with_the_last_root_of_its_image() {
+    let lambent = Lambent::new();
+    let layouts = layouts(&lambent);
+    for (layout, name) in layouts.iter().zip(["stays", "goes"]) {
+        lambent.push(&layout.source(), name);
+    }
+    assert_eq!(key_json(&lambent, &["rotate"])["rewrapped"], 2);
+    let keys = || files(&lambent.store().join("keys")).len();
+    assert_eq!(
+        (store(&lambent, &["gc"])["keys_deleted"].as_u64(), keys()),
+        (Some(0), 2)
+    );
+    lambent.ok(&["rm", "goes"]);
+    assert_eq!(
+        (store(&lambent, &["gc"])["keys_deleted"].as_u64(), keys()),
+        (Some(0), 2),
+        "its root is still there"
+    );
+    let report = store(&lambent, &AT_ONCE);
+    assert_eq!((report["keys_deleted"].as_u64(), keys()), (Some(1), 1), "{report}");
+    lambent.assert_whole("stays");
+}
+
+#[test]
+fn statistics_of_the_store_say_which_tier_gave_what() {
+    let worker = Worker::new("");
+    worker.lambent.push(&layouts(&worker.lambent)[0].source(), "image");
+    assert_eq!(
+        store(&worker.lambent, &["stats"])["cache"],
+        Value::Null,
+        "no daemon runs"
+    );
+    let target = worker.mount("image", "mnt");
+    let read = files(&target)
+        .into_iter()
+        .map(|file| std::fs::read(file).unwrap().len());
+    assert!(read.sum::<usize>() > 2_000_000);
+    let stats = store(&worker.lambent, &["stats"]);
+    let tiers = stats["cache"]["tiers"].as_array().unwrap();
+    let named: Vec<&str> = tiers.iter().map(|tier| tier["tier"].as_str().unwrap()).collect();
+    assert_eq!(named, ["memory", "disk", "zone", "origin"], "{stats}");
+    assert!(tiers[3]["hits"].as_u64().unwrap() >= 6, "{stats}");
+    assert_eq!(stats["cache"]["hedges"], 0, "nothing is far away");
+    worker.umount(&target);
 }
 
 #[test]

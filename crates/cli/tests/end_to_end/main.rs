@@ -7,6 +7,7 @@
 mod account_keys;
 mod bad_input;
 mod damage;
+mod doctor;
 mod early_sealing;
 mod faults;
 mod garbage;

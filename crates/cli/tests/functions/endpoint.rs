@@ -81,9 +81,16 @@ impl Endpoint {
 
     /// Kills it as a crash would, and starts it again on the same data.
     pub(crate) fn crash_and_start(&mut self) {
+        self.crash_and_start_with(|_| {});
+    }
+
+    /// The same with more arguments or variables.
+    pub(crate) fn crash_and_start_with(&mut self, change: impl FnOnce(&mut Command)) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&mut up(&self.data(), &self.within));
+        let mut command = up(&self.data(), &self.within);
+        change(&mut command);
+        self.child = spawn(&mut command);
     }
 
     /// A command of `lambent` on the same data.

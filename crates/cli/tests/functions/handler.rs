@@ -22,6 +22,9 @@ fn main() {
         eprintln!("going down");
         std::process::exit(3);
     }
+    if let Some(ms) = std::env::var("INIT_MS").ok().and_then(|ms| ms.parse().ok()) {
+        thread::sleep(Duration::from_millis(ms));
+    }
     if std::env::var("SLOW_INIT").is_ok() {
         thread::sleep(Duration::from_secs(600));
     }

@@ -5,7 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, and its helpers too")]
 
+mod batches;
 mod endpoint;
+mod file_systems;
+mod messages;
 mod networks;
 mod packages;
 mod servers;
@@ -26,6 +29,7 @@ macro_rules! boto3_tests {
 boto3_tests!(
     aliases,
     asynchronous,
+    batch,
     command_line,
     concurrency,
     event_invoke,
@@ -34,10 +38,14 @@ boto3_tests!(
     function_urls,
     images,
     invoke,
+    key_policies,
     layers,
     logs,
     node,
     permissions,
+    permissions_accounts,
+    response_cache,
+    provisioned,
     sandbox,
     settings,
     signatures,
@@ -104,6 +112,38 @@ fn a_python_directory_becomes_a_function() {
     assert!(parts.iter().any(|part| part["name"] == "init"), "{starts}");
     endpoint.lambent(&["rm", "greeter"]);
     assert!(!endpoint.lambent(&["ls"]).contains("greeter"));
+}
+
+#[test]
+fn provisioned_concurrency_follows_schedules_and_targets() {
+    let endpoint = Endpoint::start_with(|command| {
+        command.args(["--scaling-period", "3s"]);
+    });
+    endpoint.boto3("test_autoscaling");
+}
+
+#[test]
+fn provisioned_environments_come_back_after_a_crash() {
+    let mut endpoint = Endpoint::start();
+    endpoint.boto3("before_provisioned_crash");
+    endpoint.crash_and_start();
+    endpoint.boto3("after_provisioned_crash");
+}
+
+#[test]
+fn requests_that_come_together_are_handed_over_as_lists() {
+    let endpoint = Endpoint::start();
+    let base = format!("oci:{}", cache().join("corpus/python-runtime").display());
+    endpoint.lambent(&["runtime", "add", "python3.11", &base]);
+    endpoint.boto3("test_micro_batch");
+}
+
+#[test]
+fn several_invocations_share_an_environment() {
+    let endpoint = Endpoint::start();
+    let base = format!("oci:{}", cache().join("corpus/python-runtime").display());
+    endpoint.lambent(&["runtime", "add", "python3.11", &base]);
+    endpoint.boto3("test_shared_environments");
 }
 
 #[test]

@@ -97,6 +97,21 @@ impl ObjectStore {
     }
 }
 
+/// moto's SQS and SNS, which take any credentials.
+pub(crate) struct MessageServer(Server);
+
+impl MessageServer {
+    pub(crate) fn start() -> Self {
+        let mut command = Command::new(cache().join("venv/bin/moto_server"));
+        command.args(["-H", "127.0.0.1", "-p", "0"]);
+        Self(Server::start(&mut command, "http://127.0.0.1:"))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.0.host())
+    }
+}
+
 /// Debian's docker-registry, which wants a password.
 pub(crate) struct Registry(Server);
 

@@ -14,9 +14,6 @@ const TABLE: QualifiedTable = QualifiedTable {
     columns: "qualifier, requested, modified_ms",
 };
 
-/// Why no wish is fulfilled.
-const NOT_STARTED: &str = "Lambent does not start environments ahead of invocations yet; the request is recorded.";
-
 /// A wish for environments that are started ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvisionedConcurrency {
@@ -24,12 +21,6 @@ pub struct ProvisionedConcurrency {
     pub qualifier: String,
     /// How many.
     pub requested: u64,
-    /// How many of them are there.
-    pub allocated: u64,
-    /// `IN_PROGRESS`, `READY` or `FAILED`.
-    pub status: &'static str,
-    /// What failed.
-    pub status_reason: &'static str,
     /// When it was asked for, milliseconds since 1970.
     pub modified_ms: u64,
 }
@@ -46,9 +37,7 @@ impl Control {
         account_max: u64,
     ) -> Result<ProvisionedConcurrency, ControlError> {
         if target.qualifier == LATEST {
-            return Err(ControlError::invalid(
-                "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
-            ));
+            return Err(latest_has_none());
         }
         self.check_alias_and_version(target).await?;
         let modified_ms = self.now_ms();
@@ -67,7 +56,12 @@ impl Control {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(recorded(target.qualifier.to_owned(), requested, modified_ms))
+        self.function_changed(target.account, target.name);
+        Ok(ProvisionedConcurrency {
+            qualifier: target.qualifier.to_owned(),
+            requested,
+            modified_ms,
+        })
     }
 
     /// The wish of a version or an alias.
@@ -88,7 +82,10 @@ impl Control {
     /// Takes a wish back; that there is none is no error.
     pub async fn delete_provisioned_concurrency(&self, target: &QualifiedName<'_>) -> Result<(), ControlError> {
         self.check_published(target).await?;
-        TABLE.remove(self, target).await.map(drop)
+        if TABLE.remove(self, target).await? {
+            self.function_changed(target.account, target.name);
+        }
+        Ok(())
     }
 
     /// All wishes of a function, by version and alias.
@@ -125,6 +122,9 @@ impl Control {
             }
         }
         let version = self.qualified(target).await?.version;
+        if version == LATEST {
+            return Err(latest_has_none());
+        }
         let rows = sqlx::query("SELECT qualifier FROM provisioned_concurrency WHERE account = $1 AND name = $2")
             .bind(target.account.as_str())
             .bind(target.name)
@@ -178,22 +178,32 @@ async fn check_room(
 }
 
 fn from_row(row: &AnyRow) -> Result<ProvisionedConcurrency, ControlError> {
-    Ok(recorded(
-        row.try_get("qualifier")?,
-        unsigned(row, "requested")?,
-        unsigned(row, "modified_ms")?,
-    ))
+    Ok(ProvisionedConcurrency {
+        qualifier: row.try_get("qualifier")?,
+        requested: unsigned(row, "requested")?,
+        modified_ms: unsigned(row, "modified_ms")?,
+    })
 }
 
-fn recorded(qualifier: String, requested: u64, modified_ms: u64) -> ProvisionedConcurrency {
-    ProvisionedConcurrency {
-        qualifier,
-        requested,
-        allocated: 0,
-        status: "FAILED",
-        status_reason: NOT_STARTED,
-        modified_ms,
-    }
+/// All wishes of a function.
+pub(crate) async fn all_of_function(
+    connection: &mut AnyConnection,
+    account: &Account,
+    name: &str,
+) -> Result<Vec<ProvisionedConcurrency>, ControlError> {
+    let rows = sqlx::query(
+        "SELECT qualifier, requested, modified_ms FROM provisioned_concurrency WHERE account = $1 AND name = $2
+         ORDER BY qualifier",
+    )
+    .bind(account.as_str())
+    .bind(name)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(from_row).collect()
+}
+
+fn latest_has_none() -> ControlError {
+    ControlError::invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
 }
 
 /// Versions are numbers; no alias is.

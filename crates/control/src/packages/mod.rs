@@ -20,6 +20,7 @@ mod base_layer;
 mod blobs;
 mod code;
 mod container;
+mod devices;
 mod error;
 mod objects;
 mod push;
@@ -42,7 +43,7 @@ pub use code::zip_paths;
 pub use container::PreparedImage;
 pub use error::PackageError;
 pub use objects::{S3Access, S3Credentials};
-pub use reclaim::Reclaimed;
+pub use reclaim::{Reclaimed, RecordNames};
 pub use reference::{ImagePlace, OwnRegistry};
 pub use repositories::Repositories;
 pub use runtimes::{RegisteredRuntime, RuntimeBase};
@@ -50,6 +51,8 @@ pub use token::{REGISTRY_TOKEN_LIFE, RegistryTokens};
 
 use bytes::Bytes;
 use chunk::Account;
+pub(crate) use devices::DEVICE_PREFIX;
+use devices::Devices;
 use image::source::spec::SourceSpec;
 use keys::KeyProvider;
 use serde::{Deserialize, Serialize};
@@ -72,7 +75,7 @@ pub struct PackagesParts {
     pub keys: KeyProvider,
     /// Where store, keys and registries do their waiting; of the multi-thread flavour.
     pub runtime: tokio::runtime::Handle,
-    /// A directory of our own, made if it is missing: `blobs/sha256/`, `uploads/`, `repositories/`, `runtimes.json`,
+    /// A directory of our own, made if it is missing: `blobs/sha256/`, `devices/`, `uploads/`, `repositories/`, `runtimes.json`,
     /// `token.key`.
     pub directory: PathBuf,
     /// Holds unlinked files with unpacked layers; made if it is missing.
@@ -100,6 +103,7 @@ pub struct Packages {
 struct Shared {
     parts: PackagesParts,
     blobs: Blobs,
+    devices: Devices,
     repositories: Repositories,
     tokens: RegistryTokens,
     /// One preparation of a name at a time; who waited finds it done.
@@ -123,6 +127,7 @@ impl Packages {
         let blobs = Blobs::new(parts.directory.clone());
         let shared = Shared {
             repositories: Repositories::new(parts.directory.clone(), blobs.clone()),
+            devices: Devices::new(parts.directory.join("devices")),
             tokens: RegistryTokens::new(parts.directory.join("token.key")),
             blobs,
             turns: Turns::default(),
@@ -220,10 +225,10 @@ impl Packages {
         runtimes::remove(self, runtime).await
     }
 
-    /// Removes the blobs that nothing has named for a day: neither `zips`, which are all that the record names, nor a
-    /// manifest of a repository, nor an upload or a push on its way.
-    pub async fn reclaim(&self, zips: Vec<ZipCode>) -> Result<Reclaimed, PackageError> {
-        reclaim::reclaim(self, zips).await
+    /// Removes the blobs, and the records of devices made here, that nothing has named for a day: neither `names`, which
+    /// are all that the record names, nor a manifest of a repository, nor an upload or a push on its way.
+    pub async fn reclaim(&self, names: RecordNames) -> Result<Reclaimed, PackageError> {
+        reclaim::reclaim(self, names).await
     }
 
     /// The built-in registry's repositories.

@@ -1,7 +1,7 @@
 //! From a source to a device that is pushed once.
 
 use super::error::PackageError;
-use super::{Packages, base_layer, blobs};
+use super::{Packages, base_layer, blobs, runtimes};
 use api::ImageAddress;
 use chunk::{Account, Compression, SaltScope};
 use image::images::{FoundImage, Images};
@@ -77,12 +77,20 @@ impl Packages {
         self.blocking(move |packages| {
             let _held = (turn, permit);
             let images = packages.images(&account);
-            let found = images
-                .find_summary(&name)
-                .map_err(|error| PackageError::internal(error.to_string()))?;
-            let summary = match found {
+            let devices = &packages.shared.devices;
+            let find = || {
+                let found = images.find_summary(&name);
+                found.map_err(|error| PackageError::internal(error.to_string()))
+            };
+            let summary = match devices.claim(&account, &name, find)? {
                 Some(summary) => summary,
-                None => push(packages, &images, &name, &source(packages)?)?,
+                None => {
+                    let source = source(packages)?;
+                    if account != runtimes::own_account() {
+                        devices.note_made(&account, &name)?;
+                    }
+                    push(packages, &images, &name, &source)?
+                }
             };
             address(&account, &summary)
         })

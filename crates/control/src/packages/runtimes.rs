@@ -258,7 +258,8 @@ async fn minimal(packages: &Packages) -> Result<ImageAddress, PackageError> {
         .await
 }
 
-fn own_account() -> Account {
+/// Whose devices belong to no account.
+pub(super) fn own_account() -> Account {
     OWN_ACCOUNT.parse().expect("twelve digits are an account")
 }
 

@@ -1,14 +1,14 @@
 //! Passwords for the registry that last twelve hours: ECR's authorization tokens.
 //!
 //! ```text
-//! ACCOUNT.EXPIRES.MAC     twelve digits; milliseconds since 1970; HMAC-SHA-256 of `ACCOUNT.EXPIRES`, 64 hexadecimal digits
+//! KEY.EXPIRES.MAC     an access key's id; milliseconds since 1970; HMAC-SHA-256 of `KEY.EXPIRES`, 64 hexadecimal digits
 //! ```
-//! They are checked without a table. The key is 32 random bytes in a file of mode 0600, made at the first use; to
+//! A token speaks for the access key that asked for it, with that key's policy, and ends with it. They are checked without
+//! a table. The key is 32 random bytes in a file of mode 0600, made at the first use; to
 //! end all tokens at once, remove it and restart.
 
 use super::blobs::{self, BlobError};
 use aws_lc_rs::hmac;
-use chunk::Account;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -44,17 +44,17 @@ impl RegistryTokens {
         }
     }
 
-    /// A token for the account, and the millisecond since 1970 at which it ends.
-    pub fn issue(&self, account: &Account, now_ms: u64) -> Result<(Zeroizing<String>, u64), BlobError> {
+    /// A token for an access key, by its id, and the millisecond since 1970 at which it ends.
+    pub fn issue(&self, key_id: &str, now_ms: u64) -> Result<(Zeroizing<String>, u64), BlobError> {
         let life_ms = u64::try_from(REGISTRY_TOKEN_LIFE.as_millis()).expect("twelve hours are few milliseconds");
         let expires_ms = now_ms.saturating_add(life_ms);
-        let claim = format!("{account}.{expires_ms}");
+        let claim = format!("{key_id}.{expires_ms}");
         let mac = hmac::sign(&self.key()?, claim.as_bytes());
         Ok((Zeroizing::new(format!("{claim}.{}", hex::encode(mac))), expires_ms))
     }
 
-    /// The account that a token is for; `None` when it was not given here or has ended. Compares in constant time.
-    pub fn check(&self, token: &str, now_ms: u64) -> Result<Option<Account>, BlobError> {
+    /// The id of the access key that a token is for; `None` when it was not given here or has ended. Compares in constant time.
+    pub fn check(&self, token: &str, now_ms: u64) -> Result<Option<String>, BlobError> {
         let Some((claim, mac)) = token.rsplit_once('.') else {
             return Ok(None);
         };
@@ -64,11 +64,11 @@ impl RegistryTokens {
         if hmac::verify(&self.key()?, claim.as_bytes(), &mac).is_err() {
             return Ok(None);
         }
-        let Some((account, expires_ms)) = claim.split_once('.') else {
+        let Some((key_id, expires_ms)) = claim.split_once('.') else {
             return Ok(None);
         };
         let is_fresh = expires_ms.parse().is_ok_and(|expires_ms: u64| now_ms < expires_ms);
-        Ok(account.parse().ok().filter(|_| is_fresh))
+        Ok(is_fresh.then(|| key_id.to_owned()))
     }
 
     fn key(&self) -> Result<hmac::Key, BlobError> {
@@ -97,15 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_good_for_its_account_and_time_and_after_a_restart() {
+    fn a_token_is_good_for_its_key_and_time_and_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token.key");
-        let account: Account = "123456789012".parse().unwrap();
+        let key = "AKIA1EXAMPLE";
         let tokens = RegistryTokens::new(path.clone());
-        let (token, expires_ms) = tokens.issue(&account, 1_000).unwrap();
+        let (token, expires_ms) = tokens.issue(key, 1_000).unwrap();
         assert_eq!(expires_ms, 1_000 + 12 * 3_600_000);
         for tokens in [tokens, RegistryTokens::new(path)] {
-            assert_eq!(tokens.check(&token, expires_ms - 1).unwrap(), Some(account.clone()));
+            assert_eq!(tokens.check(&token, expires_ms - 1).unwrap(), Some(key.to_owned()));
             assert_eq!(tokens.check(&token, expires_ms).unwrap(), None);
             let other = token.replacen('1', "2", 1);
             for bad in [
@@ -115,7 +115,7 @@ mod tests {
                 "a.b.c",
                 &other,
                 &token[..token.len() - 2],
-                "123456789012.99999999999999.",
+                "AKIA1EXAMPLE.99999999999999.",
             ] {
                 assert_eq!(tokens.check(bad, 1_000).unwrap(), None, "{bad}");
             }

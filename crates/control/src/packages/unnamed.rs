@@ -39,16 +39,42 @@ impl Unnamed {
 
     /// Says that a file is about to be named; gives its length, or `None` when there is no such file.
     pub(super) fn claim(&self, hex: &str, path: &Path) -> Result<Option<u64>, BlobError> {
+        self.claim_with(hex, || {
+            let metadata = found(fs::metadata(path)).map_err(failed("read", path))?;
+            Ok(metadata.map(|metadata| metadata.len()))
+        })
+    }
+
+    /// The same of anything that has a name: gives what `find` does.
+    pub(super) fn claim_with<T, E: From<BlobError>>(
+        &self,
+        name: &str,
+        find: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let _claim = self.claims.0.read().unwrap_or_else(PoisonError::into_inner);
-        self.forget(hex)?;
-        let metadata = found(fs::metadata(path)).map_err(failed("read", path))?;
-        Ok(metadata.map(|metadata| metadata.len()))
+        self.forget(name)?;
+        find()
     }
 
     /// Says that nothing names a file. Removes it, and gives its length, when that has been so since `before`.
     pub(super) fn expire(&self, hex: &str, path: &Path, before: SystemTime) -> Result<Option<u64>, BlobError> {
+        self.expire_with(hex, before, || {
+            // Gone already where its owner removed it meanwhile.
+            let metadata = found(fs::metadata(path)).map_err(failed("read", path))?;
+            found(fs::remove_file(path)).map_err(failed("remove", path))?;
+            Ok(metadata.map_or(0, |metadata| metadata.len()))
+        })
+    }
+
+    /// The same of anything that has a name: gives what `remove` does, which takes it away.
+    pub(super) fn expire_with<T, E: From<BlobError>>(
+        &self,
+        name: &str,
+        before: SystemTime,
+        remove: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
         let _removal = self.claims.0.write().unwrap_or_else(PoisonError::into_inner);
-        let note = self.directory.join(hex);
+        let note = self.directory.join(name);
         let noted = found(fs::metadata(&note).and_then(|note| note.modified())).map_err(failed("read", &note))?;
         match noted {
             None => {
@@ -58,11 +84,9 @@ impl Unnamed {
             }
             Some(since) if since > before => Ok(None),
             Some(_) => {
-                // Gone already where its owner removed it meanwhile.
-                let metadata = found(fs::metadata(path)).map_err(failed("read", path))?;
-                found(fs::remove_file(path)).map_err(failed("remove", path))?;
-                self.forget(hex)?;
-                Ok(Some(metadata.map_or(0, |metadata| metadata.len())))
+                let removed = remove()?;
+                self.forget(name)?;
+                Ok(Some(removed))
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::KeyStatus;
+use crate::{KeyPolicy, KeyStatus};
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,4 +94,38 @@ async fn the_database_is_its_owners_alone() {
         }
     }
     assert!(seen >= 2, "the database and its write-ahead log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_kept_with_its_key() {
+    let fixture = Fixture::new().await;
+    let text = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "lambda:*", "Resource": "*"}}"#;
+    let policy = KeyPolicy::parse(text).unwrap();
+    let key = fixture
+        .control
+        .create_limited_key(&fixture.account, Some(policy.clone()))
+        .await
+        .unwrap();
+    let other = fixture.control.create_access_key(&fixture.account).await.unwrap();
+    for control in [fixture.control.clone(), open(fixture.directory.path()).await.unwrap()] {
+        let found = |id: &str| control.access_key(id).unwrap().policy;
+        assert_eq!(found(&key.id).as_deref(), Some(&policy));
+        assert_eq!(found(&other.id), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_policy_cannot_be_read_lets_nobody_in() {
+    let fixture = Fixture::new().await;
+    let key = fixture.control.create_access_key(&fixture.account).await.unwrap();
+    let change = "UPDATE access_keys SET policy = 'damaged'";
+    sqlx::query(change).execute(fixture.control.pool()).await.unwrap();
+    let error = open(fixture.directory.path())
+        .await
+        .expect_err("it is not opened")
+        .to_string();
+    assert!(
+        error.contains(&format!("the stored policy of access key {}", key.id)),
+        "{error}"
+    );
 }

@@ -103,6 +103,7 @@ async fn an_older_schema_is_brought_up_to_date() {
     fixture.control.enqueue_event(event).await.unwrap();
     for statement in [
         "ALTER TABLE queued_events DROP COLUMN claims",
+        "ALTER TABLE access_keys DROP COLUMN policy",
         "UPDATE schema_version SET version = 1",
     ] {
         sqlx::query(statement).execute(fixture.control.pool()).await.unwrap();

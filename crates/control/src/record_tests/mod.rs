@@ -4,6 +4,7 @@ mod access;
 mod alias;
 mod durability;
 mod function;
+mod reclaim;
 mod resolving;
 mod version;
 

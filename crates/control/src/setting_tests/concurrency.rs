@@ -41,7 +41,7 @@ async fn the_life_of_a_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provisioned_concurrency_is_recorded_and_says_that_nothing_starts() {
+async fn provisioned_concurrency_is_recorded() {
     let fixture = Fixture::new().await;
     let control = &fixture.control;
     let target = fixture.named("f", "1");
@@ -52,8 +52,7 @@ async fn provisioned_concurrency_is_recorded_and_says_that_nothing_starts() {
         missing,
     );
     let put = control.put_provisioned_concurrency(&target, 5, MAX).await.unwrap();
-    assert_eq!((put.requested, put.allocated, put.status), (5, 0, "FAILED"));
-    assert!(!put.status_reason.is_empty());
+    assert_eq!((put.requested, put.qualifier.as_str()), (5, "1"));
     assert_eq!(control.provisioned_concurrency(&target).await.unwrap(), put);
     assert_eq!(
         control.unreserved_concurrency(&fixture.account, MAX).await.unwrap(),
@@ -178,5 +177,81 @@ async fn wishes_are_listed_by_pages() {
     assert_eq!(
         (names(&first.items), names(&second.items), second.next),
         ("1 2".into(), "3".into(), None)
+    );
+}
+
+/// What an alias that asks for environments serves: the versions of its plan, and the one that it is held at.
+async fn plan_of_live(fixture: &Fixture) -> (Vec<(String, u32)>, Option<String>) {
+    let plan = fixture.control.provision_plan(&fixture.account, "f").await.unwrap();
+    let wish = plan.iter().find(|wish| wish.asked.qualifier == "live").unwrap();
+    let parts = wish.parts.iter().map(|part| (part.version.clone(), part.count));
+    (parts.collect(), wish.held.as_ref().map(|held| held.version.clone()))
+}
+
+async fn move_live(fixture: &Fixture, version: &str) {
+    let change = AliasChange {
+        version: Some(version.to_owned()),
+        ..AliasChange::default()
+    };
+    let moved = fixture
+        .control
+        .update_alias(&fixture.account, "f", "live", change)
+        .await;
+    assert_eq!(moved.unwrap().version, version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_asks_is_held_while_it_moves() {
+    let fixture = Fixture::new().await;
+    let (control, account) = (&fixture.control, &fixture.account);
+    fixture.insert("f", 2).await;
+    fixture.insert("f", 3).await;
+    control
+        .put_provisioned_concurrency(&fixture.named("f", "live"), 5, MAX)
+        .await
+        .unwrap();
+    assert_eq!(plan_of_live(&fixture).await, (vec![("1".to_owned(), 5)], None));
+    move_live(&fixture, "2").await;
+    let held = Some("1".to_owned());
+    assert_eq!(plan_of_live(&fixture).await, (vec![("2".to_owned(), 5)], held.clone()));
+    move_live(&fixture, "3").await;
+    assert_eq!(plan_of_live(&fixture).await, (vec![("3".to_owned(), 5)], held));
+    control.release_alias(account, "f", "live");
+    assert_eq!(plan_of_live(&fixture).await, (vec![("3".to_owned(), 5)], None));
+    move_live(&fixture, "1").await;
+    move_live(&fixture, "3").await;
+    assert_eq!(
+        plan_of_live(&fixture).await,
+        (vec![("3".to_owned(), 5)], None),
+        "it is back where it was"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_does_not_ask_moves_at_once() {
+    let fixture = Fixture::new().await;
+    let (control, account) = (&fixture.control, &fixture.account);
+    fixture.insert("f", 2).await;
+    move_live(&fixture, "2").await;
+    control
+        .put_provisioned_concurrency(&fixture.named("f", "live"), 5, MAX)
+        .await
+        .unwrap();
+    assert_eq!(plan_of_live(&fixture).await, (vec![("2".to_owned(), 5)], None));
+    move_live(&fixture, "1").await;
+    // What is taken back holds nothing.
+    control
+        .delete_provisioned_concurrency(&fixture.named("f", "live"))
+        .await
+        .unwrap();
+    assert!(control.provision_plan(account, "f").await.unwrap().is_empty());
+    control
+        .put_provisioned_concurrency(&fixture.named("f", "live"), 1, MAX)
+        .await
+        .unwrap();
+    assert_eq!(plan_of_live(&fixture).await, (vec![("1".to_owned(), 1)], None));
+    assert_eq!(
+        control.provisioned_functions().await.unwrap(),
+        [(account.clone(), "f".to_owned())]
     );
 }

@@ -44,8 +44,8 @@ async fn an_event_is_there_until_it_is_finished() {
         "a claimed event is nobody else's"
     );
     assert!(fixture.control.next_event_due().await.unwrap().unwrap() > clock() + LONG_MS / 2);
-    fixture.control.finish_event(&claimed[0].id).await.unwrap();
-    fixture.control.finish_event(&claimed[0].id).await.unwrap();
+    fixture.control.finish_event(&claimed[0].id, Vec::new()).await.unwrap();
+    fixture.control.finish_event(&claimed[0].id, Vec::new()).await.unwrap();
     assert_eq!(fixture.control.next_event_due().await.unwrap(), None);
 }
 
@@ -140,7 +140,7 @@ async fn an_account_that_queues_too_much_is_refused() {
     let claimed = claim(&fixture, LONG_MS).await;
     assert_eq!(claimed.len(), 2);
     for event in claimed {
-        fixture.control.finish_event(&event.id).await.unwrap();
+        fixture.control.finish_event(&event.id, Vec::new()).await.unwrap();
     }
     fixture.control.enqueue_event(event(&fixture, 4)).await.unwrap();
 }

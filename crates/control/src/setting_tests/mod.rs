@@ -1,7 +1,10 @@
 //! Settings, layers, policies, events, logs and cold starts against SQLite in a directory of its own.
 
+mod autoscaling;
 mod concurrency;
+mod deliveries;
 mod event_invoke;
+mod event_sources;
 mod events;
 mod function_urls;
 mod layers;

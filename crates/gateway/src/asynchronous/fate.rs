@@ -18,10 +18,47 @@ const RETRIES_MAX: u32 = 2;
 /// What becomes of an event that was tried.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It ran, or nobody can run it any more.
-    Finish,
+    /// It has ended so.
+    Finish(Condition),
+    /// There is no such function any more, and so nobody to tell.
+    Forget,
     /// It is due again after this wait, with so many tries behind it.
     Retry { wait: Duration, attempt: u32 },
+}
+
+/// How an event ends, as its record says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Success,
+    RetriesExhausted,
+    EventAgeExceeded,
+    /// The function has reserved no concurrency at all.
+    ZeroReservedConcurrency,
+    /// It was stopped before it went round once more. Lambda publishes no word of its own for it.
+    Loop,
+}
+
+impl Condition {
+    /// Value of `condition`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "Success",
+            Self::RetriesExhausted | Self::Loop => "RetriesExhausted",
+            Self::EventAgeExceeded => "EventAgeExceeded",
+            Self::ZeroReservedConcurrency => "ZeroReservedConcurrency",
+        }
+    }
+
+    /// For a dead letter without a function's own words.
+    pub(super) const fn explanation(self) -> &'static str {
+        match self {
+            Self::Success => "The function succeeded.",
+            Self::RetriesExhausted => "The function failed as often as it may be tried.",
+            Self::EventAgeExceeded => "The event became older than it may without a try that succeeded.",
+            Self::ZeroReservedConcurrency => "The function's reserved concurrency is 0, so it never runs.",
+            Self::Loop => "The function was invoked in a recursive loop and stopped.",
+        }
+    }
 }
 
 /// How a try went.
@@ -31,6 +68,10 @@ pub(super) enum Outcome {
     FunctionError,
     /// No such function, version or alias.
     Gone,
+    /// The function has reserved no concurrency at all.
+    Forbidden,
+    /// The event has come round too often.
+    Loop,
     /// A throttle, or the platform's own failure.
     System,
 }
@@ -69,14 +110,17 @@ pub(super) fn fate(settings: &GatewaySettings, limits: &Limits, outcome: &Outcom
     let Tries { attempt, claims, age } = *tries;
     let retry = |wait: Duration, attempt: u32| {
         if age + wait > limits.age_max {
-            Fate::Finish
+            Fate::Finish(Condition::EventAgeExceeded)
         } else {
             Fate::Retry { wait, attempt }
         }
     };
     match outcome {
-        Outcome::Success | Outcome::Gone => Fate::Finish,
-        Outcome::FunctionError if attempt >= limits.retries_max => Fate::Finish,
+        Outcome::Success => Fate::Finish(Condition::Success),
+        Outcome::Gone => Fate::Forget,
+        Outcome::Forbidden => Fate::Finish(Condition::ZeroReservedConcurrency),
+        Outcome::Loop => Fate::Finish(Condition::Loop),
+        Outcome::FunctionError if attempt >= limits.retries_max => Fate::Finish(Condition::RetriesExhausted),
         Outcome::FunctionError => {
             let [first, later] = settings.retry_waits;
             retry(if attempt == 0 { first } else { later }, attempt + 1)
@@ -86,7 +130,7 @@ pub(super) fn fate(settings: &GatewaySettings, limits: &Limits, outcome: &Outcom
 }
 
 /// The wait after so many failures in a row: the first, doubled by each further one, up to a limit.
-pub(super) fn backoff(first: Duration, max: Duration, failures: u32) -> Duration {
+pub(crate) fn backoff(first: Duration, max: Duration, failures: u32) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     first.saturating_mul(factor).min(max)
 }
@@ -95,7 +139,7 @@ pub(super) fn backoff(first: Duration, max: Duration, failures: u32) -> Duration
 mod tests {
     use super::*;
 
-    fn check(outcome: &Outcome, (attempt, claims): (u32, u32), age_s: u64, expected: Option<(u64, u32)>) {
+    fn check(outcome: &Outcome, (attempt, claims): (u32, u32), age_s: u64, expected: &Fate) {
         let limits = Limits::new(None);
         let tries = Tries {
             attempt,
@@ -103,30 +147,58 @@ mod tests {
             age: Duration::from_secs(age_s),
         };
         let fate = fate(&GatewaySettings::default(), &limits, outcome, &tries);
-        let expected = expected.map_or(Fate::Finish, |(wait_s, attempt)| Fate::Retry {
-            wait: Duration::from_secs(wait_s),
-            attempt,
-        });
-        assert_eq!(fate, expected, "{outcome:?} {tries:?}");
+        assert_eq!(fate, *expected, "{outcome:?} {tries:?}");
+    }
+
+    const fn retry(wait_s: u64, attempt: u32) -> Fate {
+        let wait = Duration::from_secs(wait_s);
+        Fate::Retry { wait, attempt }
     }
 
     #[test]
     fn a_failed_function_is_tried_twice_more() {
-        check(&Outcome::FunctionError, (0, 1), 1, Some((60, 1)));
-        check(&Outcome::FunctionError, (1, 1), 62, Some((120, 2)));
-        check(&Outcome::FunctionError, (2, 1), 183, None);
-        check(&Outcome::FunctionError, (0, 9), 900, Some((60, 1)));
-        check(&Outcome::Success, (0, 1), 1, None);
-        check(&Outcome::Gone, (0, 1), 1, None);
+        check(&Outcome::FunctionError, (0, 1), 1, &retry(60, 1));
+        check(&Outcome::FunctionError, (1, 1), 62, &retry(120, 2));
+        check(
+            &Outcome::FunctionError,
+            (2, 1),
+            183,
+            &Fate::Finish(Condition::RetriesExhausted),
+        );
+        check(&Outcome::FunctionError, (0, 9), 900, &retry(60, 1));
+        check(
+            &Outcome::FunctionError,
+            (0, 1),
+            6 * 3600 - 59,
+            &Fate::Finish(Condition::EventAgeExceeded),
+        );
+        check(&Outcome::Success, (0, 1), 1, &Fate::Finish(Condition::Success));
+        check(&Outcome::Gone, (0, 1), 1, &Fate::Forget);
+    }
+
+    #[test]
+    fn what_can_never_run_is_not_tried_again() {
+        check(
+            &Outcome::Forbidden,
+            (0, 1),
+            1,
+            &Fate::Finish(Condition::ZeroReservedConcurrency),
+        );
+        check(&Outcome::Loop, (0, 1), 1, &Fate::Finish(Condition::Loop));
     }
 
     #[test]
     fn throttles_are_tried_until_the_event_is_too_old() {
-        check(&Outcome::System, (0, 1), 0, Some((1, 0)));
-        check(&Outcome::System, (2, 4), 8, Some((8, 2)));
-        check(&Outcome::System, (0, 10), 4000, Some((300, 0)));
-        check(&Outcome::System, (0, 1), 6 * 3600 - 1, Some((1, 0)));
-        check(&Outcome::System, (0, 10), 6 * 3600 - 100, None);
+        check(&Outcome::System, (0, 1), 0, &retry(1, 0));
+        check(&Outcome::System, (2, 4), 8, &retry(8, 2));
+        check(&Outcome::System, (0, 10), 4000, &retry(300, 0));
+        check(&Outcome::System, (0, 1), 6 * 3600 - 1, &retry(1, 0));
+        check(
+            &Outcome::System,
+            (0, 10),
+            6 * 3600 - 100,
+            &Fate::Finish(Condition::EventAgeExceeded),
+        );
     }
 
     #[test]

@@ -12,11 +12,11 @@ mod reply;
 
 pub(crate) use address::{Address, find};
 
-use crate::Gateway;
 use crate::answer::Response;
 use crate::body::{BodyError, Received};
 use crate::invocation::{self, Ask};
 use crate::server::RequestContext;
+use crate::{Gateway, authorization};
 use api::ResponseMode;
 use axum::body::Body;
 use axum::http::Method;
@@ -85,11 +85,17 @@ async fn answer(
         mode,
         tail: false,
     };
-    let started = invocation::run(gateway, ask).await.map_err(Refusal::Invoke)?;
+    let started = match mode {
+        ResponseMode::Buffered => invocation::answer(gateway, ask).await,
+        ResponseMode::Streaming => invocation::run(gateway, ask).await,
+    };
+    let mut started = started.map_err(Refusal::Invoke)?;
+    let further = std::mem::take(&mut started.headers);
     let mut response = match mode {
         ResponseMode::Buffered => reply::buffered(started).await?,
         ResponseMode::Streaming => reply::streamed(started).await?,
     };
+    response.headers_mut().extend(further);
     if let Some(cors) = &url.cors {
         cors::decorate(cors, parts, &mut response);
     }
@@ -123,8 +129,12 @@ async fn admit(
     let caller = claim
         .verify(parts, &body.bytes, &gateway.signing_keys)
         .map_err(Refusal::Signature)?;
-    permit(gateway, url, Some(&caller)).await?;
-    Ok((Some(caller), body))
+    let arn = authorization::function_arn(&gateway.region, &url.account, &url.name, url.qualifier.as_deref());
+    caller
+        .check("lambda:InvokeFunctionUrl", &arn)
+        .map_err(|_| Refusal::Forbidden)?;
+    permit(gateway, url, Some(&caller.account)).await?;
+    Ok((Some(caller.account), body))
 }
 
 async fn permit(gateway: &Gateway, url: &FunctionUrl, caller: Option<&Account>) -> Result<(), Refusal> {

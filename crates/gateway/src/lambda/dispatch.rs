@@ -6,7 +6,7 @@ use super::{ApiError, Call, input, invoke, invoke_async, operations, output, res
 use crate::answer::Response;
 use crate::body::BodyError;
 use crate::server::RequestContext;
-use crate::{Gateway, answer};
+use crate::{Gateway, answer, authorization};
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -27,6 +27,7 @@ const OTHER_BODY_MAX: usize = 1024 * 1024;
 pub(super) struct RawRequest<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) context: &'a RequestContext,
+    /// The function's owner, whom the caller may invoke it of.
     pub(super) account: &'a Account,
     pub(super) parts: &'a Parts,
     /// The path's `FunctionName`, decoded.
@@ -67,13 +68,19 @@ async fn answer(
         .read(&parts.headers, body, limit)
         .await
         .map_err(|error| refuse_body(found, error))?;
-    let account = claim.verify(parts, &body.bytes, &gateway.signing_keys)?;
+    let caller = claim.verify(parts, &body.bytes, &gateway.signing_keys)?;
+    let function_name = found.labels.first().map_or("", |(_, name)| name);
+    let account = if is_invocation(found.operation.name) {
+        authorization::admit_invocation(gateway, &caller, function_name, parts.uri.query()).await?
+    } else {
+        caller.account.clone()
+    };
     let raw = |payload| RawRequest {
         gateway,
         context,
         account: &account,
         parts,
-        function_name: found.labels.first().map_or("", |(_, name)| name),
+        function_name,
         payload,
     };
     match found.operation.name {
@@ -83,6 +90,7 @@ async fn answer(
         name => {
             let input = input::gather(&gateway.model, found, parts, &body.bytes)?;
             validation::check(&gateway.model, found.operation.input.unwrap_or_default(), &input)?;
+            authorization::check_lambda(gateway, &caller, name, &input)?;
             let host = parts
                 .headers
                 .get(HOST)
@@ -97,10 +105,15 @@ async fn answer(
     }
 }
 
+/// Those that take their body as it is, and functions of other accounts.
+fn is_invocation(operation: &str) -> bool {
+    matches!(operation, "Invoke" | "InvokeWithResponseStream" | "InvokeAsync")
+}
+
 fn body_limit(operation: &str) -> usize {
     match operation {
         "CreateFunction" | "UpdateFunctionCode" | "PublishLayerVersion" => CODE_BODY_MAX,
-        "Invoke" | "InvokeWithResponseStream" | "InvokeAsync" => EVENT_BODY_MAX,
+        name if is_invocation(name) => EVENT_BODY_MAX,
         _ => OTHER_BODY_MAX,
     }
 }

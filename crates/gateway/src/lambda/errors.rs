@@ -11,6 +11,7 @@ impl From<ControlError> for ApiError {
         match error {
             ControlError::NotFound { what } => Self::new("ResourceNotFoundException", what),
             ControlError::Conflict { message } => Self::new("ResourceConflictException", message),
+            ControlError::InUse { message } => Self::new("ResourceInUseException", message),
             ControlError::Invalid { message } => Self::new("InvalidParameterValueException", message),
             ControlError::OutOfModel { message } => Self::new("ValidationException", message),
             ControlError::PreconditionFailed { message } => Self::new("PreconditionFailedException", message),
@@ -21,6 +22,7 @@ impl From<ControlError> for ApiError {
             }
             ControlError::Package(error) => of_package(error),
             ControlError::Database(_)
+            | ControlError::EventNotWritten
             | ControlError::Record { .. }
             | ControlError::Account { .. }
             | ControlError::SchemaNewer { .. }

@@ -2,6 +2,7 @@
 
 use super::{ApiError, Call};
 use crate::Gateway;
+use crate::destinations::Target;
 use control::{Destinations, EventInvokeChange, EventInvokeConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -73,9 +74,35 @@ async fn write(gateway: &Gateway, call: &Call, keep: bool) -> Result<Value, ApiE
             on_failure: config.on_failure.destination,
         }),
     };
+    for destination in change.destinations.iter().flat_map(both) {
+        check_destination(gateway, destination)?;
+    }
     let target = function.of(&call.account);
     let config = gateway.control.put_event_invoke_config(&target, change, keep).await?;
     Ok(answer(gateway, call, &function.name, &config))
+}
+
+fn both(destinations: &Destinations) -> impl Iterator<Item = &String> {
+    [&destinations.on_success, &destinations.on_failure]
+        .into_iter()
+        .flatten()
+}
+
+/// Refuses what nothing would be told: it is better known now than from the log.
+fn check_destination(gateway: &Gateway, arn: &str) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::new("InvalidParameterValueException", message));
+    match Target::parse(arn) {
+        Some(Target::Http(name)) if !gateway.messaging.has_http_destination(name) => refuse(format!(
+            "The destination ARN {arn} is invalid: there is no HTTP destination {name}. Ask the operator for one \
+             (lambent up --http-destination NAME=URL)."
+        )),
+        None if arn.starts_with("arn:aws:events:") || arn.starts_with("arn:aws:s3:") || arn.starts_with("kafka:") => {
+            refuse(format!(
+                "Lambent has no way to the destination {arn}. Use a queue, a topic, a function or an API destination."
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn answer(gateway: &Gateway, call: &Call, name: &str, config: &EventInvokeConfig) -> Value {

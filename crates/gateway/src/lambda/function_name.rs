@@ -70,16 +70,17 @@ fn of_another_account(account: &Account, named: &NameParts<'_>, region: &str, ow
     ApiError::new("AccessDeniedException", message)
 }
 
-struct NameParts<'a> {
-    region: Option<&'a str>,
-    account: Option<&'a str>,
-    name: &'a str,
-    qualifier: Option<&'a str>,
+/// What a name says, whatever its form; nothing of it is checked.
+pub(crate) struct NameParts<'a> {
+    pub(crate) region: Option<&'a str>,
+    pub(crate) account: Option<&'a str>,
+    pub(crate) name: &'a str,
+    pub(crate) qualifier: Option<&'a str>,
 }
 
 impl<'a> NameParts<'a> {
     /// Reads from the left what the model's pattern lets stand there, each part at most once.
-    fn read(text: &'a str) -> Self {
+    pub(crate) fn read(text: &'a str) -> Self {
         let mut rest = strip_arn(text);
         let region = take_part(&mut rest, |part| {
             part.contains('-') && part.ends_with(|last: char| last.is_ascii_digit())

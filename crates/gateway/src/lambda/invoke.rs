@@ -43,7 +43,7 @@ async fn answer_now(mut request: RawRequest<'_>, target: &FunctionName) -> Resul
         tail,
         ..ask(&request, target, ResponseMode::Buffered)?
     };
-    let started = invocation::run(request.gateway, ask).await?;
+    let started = invocation::answer(request.gateway, ask).await?;
     let response = buffered(started, tail).await?;
     request.gateway.metrics.invoked(begin.elapsed());
     Ok(response)
@@ -56,10 +56,12 @@ async fn buffered(started: Started, tail: bool) -> Result<Response, ApiError> {
         error,
         executed_version,
         running,
+        headers: further,
         ..
     } = started;
     let mut response = Response::new(Body::from(invocation::collect(body).await?));
     let headers = response.headers_mut();
+    headers.extend(further);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Ok(version) = HeaderValue::try_from(executed_version) {
         headers.insert(EXECUTED_VERSION, version);

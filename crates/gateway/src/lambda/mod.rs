@@ -8,10 +8,11 @@
 mod aliases;
 mod call;
 mod concurrency;
-mod date;
+pub(crate) mod date;
 mod dispatch;
 mod errors;
 mod event_invoke;
+mod event_source_mappings;
 pub(crate) mod function_name;
 mod function_settings;
 mod function_urls;

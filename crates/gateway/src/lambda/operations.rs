@@ -1,6 +1,6 @@
 //! Which handler answers which operation.
 
-use super::{ApiError, Call, versions};
+use super::{ApiError, Call, event_source_mappings, versions};
 use super::{aliases, concurrency, event_invoke, function_settings, function_urls, functions, layers, policies, tags};
 use crate::Gateway;
 use serde_json::Value;
@@ -40,6 +40,12 @@ pub(super) async fn answer(gateway: &Gateway, operation: &str, call: Call) -> Re
         "GetFunctionEventInvokeConfig" => event_invoke::get_function_event_invoke_config(gateway, call).await,
         "DeleteFunctionEventInvokeConfig" => event_invoke::delete_function_event_invoke_config(gateway, call).await,
         "ListFunctionEventInvokeConfigs" => event_invoke::list_function_event_invoke_configs(gateway, call).await,
+
+        "CreateEventSourceMapping" => event_source_mappings::create_event_source_mapping(gateway, call).await,
+        "GetEventSourceMapping" => event_source_mappings::get_event_source_mapping(gateway, call).await,
+        "ListEventSourceMappings" => event_source_mappings::list_event_source_mappings(gateway, call).await,
+        "UpdateEventSourceMapping" => event_source_mappings::update_event_source_mapping(gateway, call).await,
+        "DeleteEventSourceMapping" => event_source_mappings::delete_event_source_mapping(gateway, call).await,
 
         "CreateFunctionUrlConfig" => function_urls::create_function_url_config(gateway, call).await,
         "GetFunctionUrlConfig" => function_urls::get_function_url_config(gateway, call).await,

@@ -2,6 +2,7 @@
 
 use super::{ApiError, Call, function_name::parse_function};
 use crate::Gateway;
+use control::TAGS_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -18,6 +19,10 @@ struct TagsInput {
 
 pub(super) async fn list_tags(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: TagsInput = call.read()?;
+    if let Some(id) = mapping_id(&input.resource) {
+        let source = gateway.control.event_source(&call.account, id).await?;
+        return Ok(json!({"Tags": source.settings.tags}));
+    }
     let name = tagged_function(gateway, &call, &input.resource).await?;
     let tags = gateway.control.function_tags(&call.account, &name).await?;
     Ok(json!({"Tags": tags}))
@@ -29,6 +34,9 @@ pub(super) async fn tag_resource(gateway: &Gateway, call: Call) -> Result<Value,
         let message = "An error occurred and the request cannot be processed.";
         return Err(ApiError::new("InvalidParameterValueException", message));
     }
+    if let Some(id) = mapping_id(&input.resource) {
+        return retag_mapping(gateway, &call, id, |tags| tags.extend(input.tags)).await;
+    }
     let name = tagged_function(gateway, &call, &input.resource).await?;
     gateway.control.tag_function(&call.account, &name, &input.tags).await?;
     Ok(json!({}))
@@ -36,11 +44,41 @@ pub(super) async fn tag_resource(gateway: &Gateway, call: Call) -> Result<Value,
 
 pub(super) async fn untag_resource(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: TagsInput = call.read()?;
+    if let Some(id) = mapping_id(&input.resource) {
+        let change = |tags: &mut BTreeMap<String, String>| tags.retain(|key, _| !input.tag_keys.contains(key));
+        return retag_mapping(gateway, &call, id, change).await;
+    }
     let name = tagged_function(gateway, &call, &input.resource).await?;
     gateway
         .control
         .untag_function(&call.account, &name, &input.tag_keys)
         .await?;
+    Ok(json!({}))
+}
+
+/// The event source mapping that an ARN names, if it names one.
+fn mapping_id(arn: &str) -> Option<&str> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    match parts[..] {
+        ["arn", _, "lambda", _, _, "event-source-mapping", id] => Some(id),
+        _ => None,
+    }
+}
+
+/// Changes the tags of a mapping; it may have as many as a function.
+async fn retag_mapping(
+    gateway: &Gateway,
+    call: &Call,
+    id: &str,
+    change: impl FnOnce(&mut BTreeMap<String, String>),
+) -> Result<Value, ApiError> {
+    let mut tags = gateway.control.event_source(&call.account, id).await?.settings.tags;
+    change(&mut tags);
+    if tags.len() > TAGS_MAX {
+        let message = format!("Tags must be a map of length less or equal to {TAGS_MAX}.");
+        return Err(ApiError::new("InvalidParameterValueException", message));
+    }
+    gateway.control.tag_event_source(&call.account, id, tags).await?;
     Ok(json!({}))
 }
 
@@ -64,7 +102,6 @@ async fn tagged_function(gateway: &Gateway, call: &Call, arn: &str) -> Result<St
 /// What an ARN names, if that is not a function.
 fn other_kind(arn: &str) -> Option<&'static str> {
     match arn.split(':').nth(5)? {
-        "event-source-mapping" => Some("Event source mapping"),
         "code-signing-config" => Some("Code signing config"),
         "capacity-provider" => Some("Capacity provider"),
         _ => None,
@@ -86,10 +123,6 @@ mod tests {
         };
         check("function:f", None);
         check("function:f:prod", None);
-        check(
-            "event-source-mapping:e3d0a1c2-0000-0000-0000-000000000000",
-            Some("Event source mapping"),
-        );
         check("capacity-provider:p", Some("Capacity provider"));
         check("code-signing-config:csc-0123456789abcdef0", Some("Code signing config"));
     }

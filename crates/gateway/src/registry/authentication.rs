@@ -1,13 +1,14 @@
 //! Who asks: HTTP Basic, as `docker login` stores it.
 //!
-//! User and password are an access key's id and secret; or `AWS` and a token of ECR's GetAuthorizationToken.
+//! User and password are an access key's id and secret; or `AWS` and a token of ECR's GetAuthorizationToken, which is good
+//! for as long as the key that asked for it, and for no more than that.
 
 use super::error::RegistryError;
 use crate::Gateway;
+use crate::authorization::Caller;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chunk::Account;
 
 /// The user of ECR's tokens.
 const TOKEN_USER: &str = "AWS";
@@ -15,24 +16,22 @@ const TOKEN_USER: &str = "AWS";
 /// Bytes of the header that are looked at; the longest that we give out has some 200.
 const HEADER_BYTES_MAX: usize = 2_048;
 
-/// The account that the request speaks for.
-pub(super) fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Account, RegistryError> {
+/// Who asks.
+pub(super) fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Caller, RegistryError> {
     let value = headers.get(header::AUTHORIZATION);
     let Some((user, password)) = value.and_then(credentials) else {
         return Err(refused(
             "log in first: docker login with an access key's id as user and its secret as password",
         ));
     };
-    let account = if user == TOKEN_USER {
-        gateway
-            .control
-            .packages()
-            .registry_tokens()
-            .check(&password, gateway.now_ms())?
+    let caller = if user == TOKEN_USER {
+        let tokens = gateway.control.packages().registry_tokens();
+        let key_id = tokens.check(&password, gateway.now_ms())?;
+        key_id.and_then(|id| gateway.control.access_key(&id)).map(Caller::of)
     } else {
         gateway.check_key(&user, &password)
     };
-    account.ok_or_else(|| refused("user or password are wrong, or the key was revoked"))
+    caller.ok_or_else(|| refused("user or password are wrong, or the key was revoked"))
 }
 
 fn credentials(value: &HeaderValue) -> Option<(String, String)> {

@@ -17,6 +17,7 @@ mod body;
 mod error;
 mod lists;
 mod manifests;
+mod permission;
 mod request;
 mod route;
 mod uploads;
@@ -52,8 +53,19 @@ pub(crate) async fn serve(gateway: &Gateway, request: Request<Body>) -> Response
 
 async fn answer(gateway: &Gateway, request: Request<Body>) -> Result<Response, RegistryError> {
     let (parts, body) = request.into_parts();
-    let caller = Caller::new(gateway, authentication::authenticate(gateway, &parts.headers)?);
-    let query = query_of(parts.uri.query());
+    let asks = authentication::authenticate(gateway, &parts.headers)?;
+    let method = &parts.method;
+    let route = route(parts.uri.path())?;
+    permission::check(&asks, &gateway.region, &route, method)?;
+    let mut query = query_of(parts.uri.query());
+    if query
+        .get("from")
+        .is_some_and(|from| !permission::may_read(&asks, &gateway.region, from))
+    {
+        // The client then uploads what it has, as where that repository is not there.
+        query.remove("from");
+    }
+    let caller = Caller::new(gateway, asks.account);
     let upload = |caller: Caller, name: RepositoryName, body: Body| UploadRequest {
         caller,
         name,
@@ -61,8 +73,7 @@ async fn answer(gateway: &Gateway, request: Request<Body>) -> Result<Response, R
         headers: parts.headers.clone(),
         body,
     };
-    let method = &parts.method;
-    match route(parts.uri.path())? {
+    match route {
         Route::Uploads(name) => uploads::begin(upload(caller, name, body), method).await,
         Route::Upload(name, id) => uploads::upload(upload(caller, name, body), id, method).await,
         Route::Blob(name, digest) => blobs::blob(caller, (name, digest), (method, &parts.headers)).await,

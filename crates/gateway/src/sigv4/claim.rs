@@ -4,11 +4,11 @@ use super::authorization::Authorization;
 use super::canonical::{self, Form};
 use super::signing_keys::{Derivation, SigningKeys};
 use super::{SignatureFailure, timestamp};
+use crate::authorization::Caller;
 use crate::query;
 use aws_lc_rs::{constant_time, hmac};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use chunk::Account;
 use control::AccessKey;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -105,8 +105,8 @@ impl<'a> Claim<'a> {
         })
     }
 
-    /// Computes the signature and compares. Gives the key's account.
-    pub(crate) fn verify(self, parts: &Parts, body: &[u8], keys: &SigningKeys) -> Result<Account, SignatureFailure> {
+    /// Computes the signature and compares. Gives the key's holder.
+    pub(crate) fn verify(self, parts: &Parts, body: &[u8], keys: &SigningKeys) -> Result<Caller, SignatureFailure> {
         let payload_hash = payload_hash(parts, body)?;
         let form = Form {
             signed_headers: &self.signed_headers,
@@ -126,7 +126,7 @@ impl<'a> Claim<'a> {
         if is_new {
             keys.keep(&self.credential, Arc::clone(&key));
         }
-        Ok(self.key.account)
+        Ok(Caller::of(self.key))
     }
 }
 

@@ -62,6 +62,9 @@ impl Endpoint {
         let parts = GatewayParts {
             control: control.clone(),
             worker,
+            messaging: gateway::Messaging::connect("us-east-1", gateway::MessagingSettings::default())
+                .await
+                .unwrap(),
             region: "us-east-1".into(),
             settings: wish.settings,
         };

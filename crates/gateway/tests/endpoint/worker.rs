@@ -1,7 +1,8 @@
 //! A worker that does what the event says, so that a client can drive every path of the gateway.
 
 use api::{
-    Body, ColdStart, Ending, ErrorMark, Invocation, InvokeError, Lease, Reply, Report, StartPart, Worker, WorkerReport,
+    Body, ColdStart, Ending, ErrorMark, Invocation, InvokeError, Lease, ProvisionReport, ProvisionTarget, Reply,
+    Report, StartPart, Worker, WorkerReport,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -93,6 +94,19 @@ impl Worker for PlayingWorker {
     }
 
     async fn retire(&self, _arn: &str, _revisions_kept: &[String]) {}
+
+    async fn provision(&self, _arn: &str, _targets: Vec<ProvisionTarget>) {}
+
+    fn provisioned(&self, _arn: Option<&str>) -> Vec<ProvisionReport> {
+        Vec::new()
+    }
+
+    async fn provisioned_changed(&self, seen: u64) -> u64 {
+        if seen != 0 {
+            std::future::pending::<()>().await;
+        }
+        1
+    }
 
     fn report(&self) -> WorkerReport {
         WorkerReport {

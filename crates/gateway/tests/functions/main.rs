@@ -98,6 +98,9 @@ async fn run(scenario: &str) {
     let parts = GatewayParts {
         control,
         worker,
+        messaging: gateway::Messaging::connect("us-east-1", gateway::MessagingSettings::default())
+            .await
+            .expect("HTTPS can be prepared"),
         region: "us-east-1".into(),
         settings,
     };

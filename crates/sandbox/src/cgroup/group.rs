@@ -46,6 +46,7 @@ pub(crate) struct Group {
     layout: Layout,
     name: String,
     freezer: Freezer,
+    processes_max: u32,
 }
 
 impl Group {
@@ -69,13 +70,12 @@ impl Group {
         }
         limit_memory(&layout.memory, name, limits.memory_bytes)?;
         limit_processor(&layout.processor, name, limits.cpu_millis)?;
-        // One more, for init.
-        let processes_max = u64::from(limits.processes_max) + 1;
-        write(&layout.processes.directory().join(name).join("pids.max"), processes_max)?;
+        limit_processes(&layout.processes, name, limits.processes_max)?;
         Ok(Self {
             freezer: Freezer::open(&layout.freezer, name)?,
             layout: layout.clone(),
             name: name.to_owned(),
+            processes_max: limits.processes_max,
         })
     }
 
@@ -115,6 +115,11 @@ impl Group {
     /// Another share of the processors, from the next period on.
     pub(crate) fn set_processor(&self, cpu_millis: u32) -> Result<(), SandboxError> {
         limit_processor(&self.layout.processor, &self.name, cpu_millis)
+    }
+
+    /// Lets so many more processes live than the limit says, for as long as CRIU works inside; 0 is the limit itself.
+    pub(crate) fn allow_more_processes(&self, more: u32) -> Result<(), SandboxError> {
+        limit_processes(&self.layout.processes, &self.name, self.processes_max + more)
     }
 
     /// Counters that a host does not have are zero, as is what no group counts.
@@ -172,6 +177,12 @@ pub(super) fn remove(layout: &Layout, name: &str) -> bool {
     // No short cut: what can go, goes.
     let directories = layout.directories().into_iter();
     directories.filter(|directory| !gone(directory.join(name))).count() == 0
+}
+
+/// One more, for init.
+fn limit_processes(place: &Place, name: &str, processes_max: u32) -> Result<(), SandboxError> {
+    let processes_max = u64::from(processes_max) + 1;
+    write(&place.directory().join(name).join("pids.max"), processes_max)
 }
 
 fn limit_memory(place: &Place, name: &str, bytes: u64) -> Result<(), SandboxError> {

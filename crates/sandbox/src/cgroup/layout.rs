@@ -50,16 +50,21 @@ const PID_MAX_DEFAULT: u64 = 32_768;
 impl Layout {
     /// Finds the hierarchies, ends what a predecessor left in groups of this name, and makes the groups.
     pub(crate) fn make(name: &str) -> Result<Self, SandboxError> {
-        let text = |path: &str| super::read(Path::new(path));
-        let hierarchies = hierarchies(&text("/proc/self/mountinfo")?, &text("/proc/self/cgroup")?);
-        let layout = Self::choose(&hierarchies, name)?;
+        let layout = Self::find(name)?;
         clear(&layout)?;
         for directory in layout.directories() {
             fs::create_dir(directory).map_err(|source| failed("make", directory, source))?;
         }
         layout.hand_out()?;
-        layout.limit_processes(&text("/proc/sys/kernel/pid_max")?)?;
+        layout.limit_processes(&super::read(Path::new("/proc/sys/kernel/pid_max"))?)?;
         Ok(layout)
+    }
+
+    /// Where the groups of this name would be.
+    fn find(name: &str) -> Result<Self, SandboxError> {
+        let text = |path: &str| super::read(Path::new(path));
+        let hierarchies = hierarchies(&text("/proc/self/mountinfo")?, &text("/proc/self/cgroup")?);
+        Self::choose(&hierarchies, name)
     }
 
     /// All sandboxes together leave the host at least half of its process ids: each keeps its own limit, but many that
@@ -151,6 +156,26 @@ impl Layout {
         }
         write(&directory.join("cgroup.subtree_control"), &line)
     }
+}
+
+/// Which versions of control groups would hold sandboxes here, in words; nothing is made.
+///
+/// # Errors
+/// [`SandboxError::CgroupMissing`] with the controller that no hierarchy gives, or [`SandboxError::Cgroup`].
+pub fn control_groups() -> Result<String, SandboxError> {
+    let layout = Layout::find("doctor")?;
+    let version = |place: &Place| match place {
+        Place::V1(_) => 1,
+        Place::V2(_) => 2,
+    };
+    let duties = [
+        ("memory", &layout.memory),
+        ("cpu", &layout.processor),
+        ("pids", &layout.processes),
+        ("freezer", &layout.freezer),
+    ];
+    let words = duties.map(|(duty, place)| format!("{duty} by version {}", version(place)));
+    Ok(words.join(", "))
 }
 
 /// Our own group, or the one around it if a predecessor or we have stepped aside already.

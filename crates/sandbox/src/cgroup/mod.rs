@@ -15,6 +15,7 @@ mod layout;
 pub(crate) use clear::clear;
 pub(crate) use group::{Group, Limits};
 pub(crate) use layout::Layout;
+pub use layout::control_groups;
 
 use crate::error::SandboxError;
 use std::fs;

@@ -6,17 +6,20 @@ mod rights;
 mod root;
 mod user;
 
+pub(crate) use rights::become_root_inside;
 pub(crate) use root::{HOSTS_FILE, RESOLVER_FILE};
 
 use crate::kernel::{self, Forked};
 use crate::outbound;
 use crate::seccomp::Filters;
+use crate::snapshot::Identity;
 use crate::socket;
 use crate::spawner::report;
 use crate::spec::{ProcessSpec, SandboxSpec};
 use crate::status::ExitStatus;
 use crate::wire::{Created, Failure, FromInit, Mounts, Step, ToInit};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Gid, Uid, fchown};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, set_parent_process_death_signal, wait,
 };
@@ -131,6 +134,14 @@ fn answer(control: &OwnedFd, running: &mut HashMap<i32, OwnedFd>, files_max: u64
     };
     match request {
         ToInit::Signal { process, signal } => socket::send(control, &deliver(running, process, signal), &[])?,
+        ToInit::Adopt(identity) => match adopt(&identity, running) {
+            Ok(descriptors) => {
+                let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+                let process = identity.id;
+                socket::send(control, &FromInit::Spawned { process }, &descriptors)?;
+            }
+            Err(failure) => socket::send(control, &FromInit::Failed(failure), &[])?,
+        },
         ToInit::Spawn(process) => match spawn(&process, files_max) {
             Ok((id, exit, descriptors)) => {
                 running.insert(id.as_raw_nonzero().get(), exit);
@@ -159,9 +170,27 @@ fn deliver(running: &HashMap<i32, OwnedFd>, process: u32, signal: i32) -> FromIn
     }
 }
 
+/// Expects a process that CRIU will make: it becomes a child of init when CRIU ends. Gives its output, exit, and the
+/// end of the output for CRIU.
+fn adopt(identity: &Identity, running: &mut HashMap<i32, OwnedFd>) -> Result<[OwnedFd; 3], Failure> {
+    let id = i32::try_from(identity.id).ok().filter(|id| !running.contains_key(id));
+    let id = id.ok_or_else(|| Failure {
+        step: format!("expect process {}", identity.id),
+        errno: libc::EEXIST,
+    })?;
+    let ((output, output_in), (exit, exit_in)) = (pipe()?, pipe()?);
+    let (user, group) = (Uid::from_raw(identity.user), Gid::from_raw(identity.group));
+    fchown(&output_in, Some(user), Some(group)).step(|| "give away the output".to_owned())?;
+    running.insert(id, exit_in);
+    Ok([output, exit, output_in])
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned())
+}
+
 /// The process, our end of its exit pipe, and the caller's ends: output, exit, launch failure.
 fn spawn(process: &ProcessSpec, files_max: u64) -> Result<(Pid, OwnedFd, [OwnedFd; 3]), Failure> {
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned());
     let ((output, output_in), (exit, exit_in), (launched, launched_in)) = (pipe()?, pipe()?, pipe()?);
     match kernel::fork().step(|| "fork: the limit of processes or of memory is reached".to_owned())? {
         Forked::Parent(id) => Ok((id, exit_in, [output, exit, launched])),

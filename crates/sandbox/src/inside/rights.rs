@@ -16,7 +16,7 @@ const KEPT: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::KILL);
 
 /// Until now init has the host's root as its user, which is nobody here. All capabilities stay.
-pub(super) fn become_root_inside() -> Result<(), Failure> {
+pub(crate) fn become_root_inside() -> Result<(), Failure> {
     let change = || {
         set_thread_groups(&[])?;
         set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;

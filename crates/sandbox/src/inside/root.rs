@@ -65,8 +65,8 @@ pub(super) fn enter(spec: &SandboxSpec, mounts: Vec<OwnedFd>) -> Result<OwnedFd,
     attach(&shared, "/dev/shm")?;
     lay_files(&files, spec)?;
     attach(&tmp, "/tmp")?;
-    for (overlay, (_, target)) in mounts.zip(&spec.overlays) {
-        attach(&overlay, target)?;
+    for (mount, target) in mounts.zip(spec.targets()) {
+        attach(&mount, target)?;
     }
     Ok(tmp)
 }
@@ -102,9 +102,8 @@ fn processes() -> rustix::io::Result<OwnedFd> {
 
 /// The image itself if it has all targets, or else joined with those that it lacks.
 fn complete(spec: &SandboxSpec, image: OwnedFd) -> Result<OwnedFd, Failure> {
-    let overlays = spec.overlays.iter().map(|(_, target)| target.as_str());
     let mut missing = Vec::new();
-    for target in ["/proc", "/dev", "/tmp"].into_iter().chain(overlays) {
+    for target in ["/proc", "/dev", "/tmp"].into_iter().chain(spec.targets()) {
         if !has(&image, target, OFlags::DIRECTORY)? {
             missing.push((target.to_owned(), Kind::Directory));
         }

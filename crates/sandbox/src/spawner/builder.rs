@@ -82,8 +82,8 @@ fn furnish(request: &CreateRequest, init: Pid, near: &OwnedFd) -> Result<(), Fai
     socket::send(near, &Mounts { address }, &descriptors).step(|| "hand the mounts to init".to_owned())
 }
 
-/// Init inherits the hard limit, and cannot raise it any more.
-fn allow_files(files_max: u64) -> Result<(), Failure> {
+/// What is started from here inherits the hard limit, and cannot raise it any more.
+pub(crate) fn allow_files(files_max: u64) -> Result<(), Failure> {
     let limit = getrlimit(Resource::Nofile);
     let maximum = limit.maximum.map(|maximum| maximum.max(files_max));
     setrlimit(Resource::Nofile, Rlimit { maximum, ..limit }).step(|| format!("allow {files_max} open files"))
@@ -112,6 +112,9 @@ fn host_mounts(request: &CreateRequest, init: Pid) -> Result<Vec<OwnedFd>, Failu
     ];
     for (directory, _) in &spec.overlays {
         all.push(mounts::image(directory, &user_namespace)?);
+    }
+    for shared in &spec.shared {
+        all.push(mounts::shared(shared, request.ids_from)?);
     }
     Ok(all)
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod mounts;
+mod owners;
 mod ranges;
 mod serve;
 
@@ -14,11 +15,12 @@ use crate::outbound::Outbound;
 use crate::sandbox::{Born, Sandbox};
 use crate::socket;
 use crate::spec::{SandboxNetwork, SandboxSpec, SpawnerSettings, is_name};
-use crate::wire::{CreateRequest, Created, SpawnerReady, ToSpawner};
-pub(crate) use ranges::IdRange;
+use crate::wire::{CreateRequest, Created, CriuRequest, SpawnerReady, ToSpawner};
+pub(crate) use builder::allow_files;
 use ranges::Ranges;
+pub(crate) use ranges::{IdRange, RANGE_IDS};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -116,7 +118,7 @@ impl Spawner {
             Ok((control, born))
         });
         match made {
-            Ok((control, born)) => Ok(Sandbox::new(&spec.name, control, born, group, range)),
+            Ok((control, born)) => Ok(Sandbox::new(spec, control, born, group, range)),
             Err(error) => {
                 group.kill_all();
                 if !group.remove_within(KILL_WAIT) {
@@ -155,7 +157,16 @@ impl Spawner {
         Ok(near)
     }
 
-    fn send(&self, message: &ToSpawner, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<()> {
+    /// Starts one run of CRIU; gives the socket on which its guide answers.
+    pub(crate) fn guide(&self, request: &CriuRequest, descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd, SandboxError> {
+        let gone = |source| SandboxError::SpawnerGone { source };
+        let (near, far) = socket::pair().map_err(gone)?;
+        let all: Vec<_> = [far.as_fd()].into_iter().chain(descriptors.iter().copied()).collect();
+        self.send(&ToSpawner::Criu(request.clone()), &all).map_err(gone)?;
+        Ok(near)
+    }
+
+    fn send(&self, message: &ToSpawner, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.with_socket(|near| socket::send(near, message, descriptors))
     }
 

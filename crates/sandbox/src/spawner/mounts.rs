@@ -1,7 +1,9 @@
 //! Mounts that need the host's rights, made detached: they belong to no mount namespace until init attaches them.
 
+use super::owners;
 use crate::inside::{HOSTS_FILE, RESOLVER_FILE};
 use crate::kernel::{MountAttributes, set_mount_attributes};
+use crate::spec::{SharedAccess, SharedDirectory};
 use crate::wire::{Failure, Step};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, makedev, mkdirat, mknodat, openat, symlinkat,
@@ -53,6 +55,38 @@ pub(super) fn image(tree: &Path, user_namespace: impl AsFd) -> Result<OwnedFd, F
             tree.display()
         )
     })?;
+    Ok(mount)
+}
+
+/// A directory of the operator's as the sandbox may see it: its owner is root inside.
+///
+/// A file system that cannot map owners (NFS, among others) is shown as it is: its files belong to nobody inside, so only
+/// what everybody may do can be done. Mounts below the directory are not shown.
+pub(super) fn shared(shared: &SharedDirectory, ids_from: u32) -> Result<OwnedFd, Failure> {
+    let directory = &shared.directory;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, directory, flags).step(|| format!("open {} as a mount", directory.display()))?;
+    let locked = match shared.access {
+        SharedAccess::ReadOnly => libc::MOUNT_ATTR_RDONLY,
+        SharedAccess::ReadWrite => 0,
+    };
+    let owners = owners::namespace(directory, ids_from)?;
+    let mut attributes = MountAttributes {
+        set: locked | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_IDMAP,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        user_namespace: owners.as_raw_fd() as u64,
+    };
+    let mut set = set_mount_attributes(&mount, &attributes);
+    if set
+        .as_ref()
+        .is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    {
+        attributes.set &= !libc::MOUNT_ATTR_IDMAP;
+        attributes.user_namespace = 0;
+        set = set_mount_attributes(&mount, &attributes);
+    }
+    set.step(|| format!("protect the mount of {}", directory.display()))?;
     Ok(mount)
 }
 

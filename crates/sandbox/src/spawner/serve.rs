@@ -5,8 +5,9 @@ use crate::cgroup::clear;
 use crate::kernel::{self, Blocked, Forked};
 use crate::outbound;
 use crate::seccomp::Filters;
+use crate::snapshot::run_guide;
 use crate::socket;
-use crate::wire::{CreateRequest, Created, Failure, SpawnerReady, Step, ToSpawner};
+use crate::wire::{CreateRequest, Created, CriuRequest, Failure, SpawnerReady, Step, ToSpawner};
 use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -52,8 +53,10 @@ fn serve_requests(socket: &mut Option<OwnedFd>, filters: &Filters) -> io::Result
         let Some((message, descriptors)) = socket::receive::<ToSpawner>(open)? else {
             break;
         };
-        if let ToSpawner::Create(request) = message {
-            create(socket, &request, descriptors, filters);
+        match message {
+            ToSpawner::Create(request) => create(socket, &request, descriptors, filters),
+            ToSpawner::Criu(request) => run_criu(socket, &request, descriptors),
+            ToSpawner::Begin { .. } => {}
         }
     }
     Ok(())
@@ -74,6 +77,19 @@ fn create(socket: &mut Option<OwnedFd>, request: &CreateRequest, descriptors: Ve
             builder::run(spawner, request, &control, descriptors.collect(), filters);
         }
         Err(failure) => report(&control, failure),
+    }
+}
+
+/// Forks the guide, which answers by itself; after a failed fork its socket closes.
+fn run_criu(socket: &mut Option<OwnedFd>, request: &CriuRequest, descriptors: Vec<OwnedFd>) {
+    let mut descriptors = descriptors.into_iter();
+    let Some(control) = descriptors.next() else {
+        return;
+    };
+    let spawner = rustix::process::getpid();
+    if let Ok(Forked::Child) = kernel::fork() {
+        drop(socket.take());
+        run_guide(spawner, request, &control, descriptors.collect());
     }
 }
 

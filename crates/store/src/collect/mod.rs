@@ -6,6 +6,8 @@
 //!  2 rotate   the active root is old and holds something dead: a new root becomes active, the old one retires
 //!  3 move     pushes of retired roots are decided; all that lives is copied into the active root; then they expire
 //!  4 settle   once more, for graces of nothing
+//!  5 note     chunks of the active root that very many images share are listed for pushes to come (see `popular`)
+//!  6 sweep    what came late into deleted roots goes, and the keys of manifests that no root has (see `keys`)
 //! ```
 //! Source of the idea: Brooker et al., "On-demand Container Loading in AWS Lambda", USENIX ATC 2023, garbage collection.
 //!
@@ -25,8 +27,10 @@
 //! the next collection.
 
 mod inventory;
+mod keys;
 mod moves;
 mod pace;
+mod popular;
 mod remove;
 mod survey;
 
@@ -59,6 +63,9 @@ pub struct GcSettings {
     pub salt_life: Option<Duration>,
     /// Chunks that are copied in a second, and objects that are deleted. Default as fast as it goes.
     pub rate_per_second: Option<NonZeroU32>,
+    /// A chunk that more images share than this is stored under one of several salts from then on. Default 1,000: eight
+    /// more copies are then less than a hundredth of what these images would hold if they shared nothing. `None` is never.
+    pub popular_above: Option<u64>,
     /// Whether only to say what would be done.
     pub is_dry_run: bool,
 }
@@ -72,6 +79,7 @@ impl Default for GcSettings {
             delete_after: DAY * 2,
             salt_life: None,
             rate_per_second: None,
+            popular_above: Some(1000),
             is_dry_run: false,
         }
     }
@@ -126,6 +134,10 @@ pub struct GcReport {
     pub objects_deleted: u64,
     /// Their bytes.
     pub bytes_deleted: u64,
+    /// Of the objects, data keys that had been wrapped anew and whose manifests are gone.
+    pub keys_deleted: u64,
+    /// Chunks of the active root that pushes store under several salts; 0 where too few images were born in it to look.
+    pub popular_chunks: u64,
     /// Pushes into retired roots that are on their way.
     pub pushes_open: u64,
     /// Pushes that had begun in a retired root and were ended.
@@ -170,10 +182,12 @@ impl Store {
         collector.settle().await?;
         collector.rotate().await?;
         collector.move_and_expire().await?;
+        collector.note_popular().await?;
         if !settings.is_dry_run {
             collector.settle().await?;
             collector.sweep().await?;
         }
+        collector.remove_keys().await?;
         Ok(collector.report())
     }
 }

@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// The generations that have objects, whatever their roots say.
-    async fn generations_with_objects(&self) -> Result<BTreeSet<u32>, StoreError> {
+    pub(super) async fn generations_with_objects(&self) -> Result<BTreeSet<u32>, StoreError> {
         let listings = futures::stream::iter(layout::TREES).then(|tree| async move {
             let tree = Path::from(tree);
             let list = || self.objects().list_with_delimiter(Some(&tree));

@@ -6,7 +6,7 @@ use super::job::Job;
 use super::pool::{Choice, Demand, EnvironmentId, Patience, Pool, WaitId};
 use super::sandboxes::Sandboxes;
 use super::settings::FunctionSettings;
-use api::{InvokeError, LogBatch};
+use api::{InvokeError, Lease, LogBatch};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -16,13 +16,27 @@ use tokio::sync::{Notify, mpsc};
 /// far longer than this, too. With 10 ms, callers that asked one after the other met cold starts on busy machines.
 const SETTLE_WAIT: Duration = Duration::from_millis(100);
 
-/// Orders on their way to one environment: it has at most one event, one `Stop` and one `Kill`.
-pub(crate) const ORDERS_MAX: usize = 4;
+/// The same where environments were started ahead: one of them could serve the event, so a cold start is what must not
+/// be. With 128 MB an environment has 7 ms of a processor in each 100 ms, so to ask for the next event may take that long.
+const SETTLE_WAIT_AHEAD: Duration = Duration::from_secs(1);
+
+/// Orders on their way to one environment beside its events: one `Stop` and one `Kill`.
+const ORDERS_BESIDE_MAX: usize = 3;
+
+/// Orders on their way to one environment of a lease.
+pub(crate) fn orders_max(lease: &Lease) -> usize {
+    ORDERS_BESIDE_MAX + invocations_max(lease)
+}
+
+/// Events that an environment of a lease takes at once.
+pub(crate) fn invocations_max(lease: &Lease) -> usize {
+    usize::try_from(lease.invocations_max).unwrap_or(1).max(1)
+}
 
 /// What an environment is told.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Serve an event. Only an idle environment gets one.
+    /// Serve an event. Only an idle environment gets one, or one that takes several.
     Run(Job),
     /// End. Only an idle environment is told so.
     Stop,
@@ -43,6 +57,8 @@ pub(crate) struct Machine {
     pool: Mutex<Pool<Handle, Job>>,
     /// Told when an environment is gone.
     gone: Notify,
+    /// Told when something changes about environments that are started ahead.
+    pub(super) provision_news: Notify,
 }
 
 impl Machine {
@@ -54,6 +70,7 @@ impl Machine {
             logs: parts.logs,
             pool: Mutex::new(parts.pool),
             gone: Notify::new(),
+            provision_news: Notify::new(),
         }
     }
 
@@ -94,9 +111,10 @@ impl Machine {
     }
 
     /// Nothing is left of an environment.
-    pub(crate) fn remove(&self, id: EnvironmentId) {
+    pub(crate) fn remove(self: &Arc<Self>, id: EnvironmentId) {
         self.pool().remove(id);
         self.gone.notify_waiters();
+        self.replenish_later();
     }
 
     /// Waits until there is no environment.
@@ -111,18 +129,30 @@ impl Machine {
     }
 
     fn start(self: &Arc<Self>, id: EnvironmentId, job: Job) {
-        let (handle, orders) = mpsc::channel(ORDERS_MAX);
-        self.pool().introduce(id, handle);
+        let (handle, orders) = mpsc::channel(orders_max(&job.lease));
+        self.introduce(id, handle, &job.lease);
         let environment = Environment::new(Arc::clone(self), id, Arc::clone(&job.lease), orders);
         // It is owned by its place in the pool, and awaited by `wait_until_empty`.
         tokio::spawn(environment.live(job));
     }
 
+    /// Says how to reach a new environment, and how many events it takes.
+    pub(super) fn introduce(&self, id: EnvironmentId, handle: Handle, lease: &Lease) {
+        let mut pool = self.pool();
+        pool.introduce(id, handle);
+        pool.widen(id, invocations_max(lease));
+    }
+
     fn give_up_later(self: &Arc<Self>, revision: String, id: WaitId) {
         let machine = Arc::clone(self);
-        // Ends after SETTLE_WAIT; there are no more of them than environments that have just answered.
+        let wait = if self.pool().has_target(&revision) {
+            SETTLE_WAIT_AHEAD
+        } else {
+            SETTLE_WAIT
+        };
+        // Ends after that; there are no more of them than environments that have just answered.
         tokio::spawn(async move {
-            tokio::time::sleep(SETTLE_WAIT).await;
+            tokio::time::sleep(wait).await;
             let job = machine.pool().give_up_waiting(&revision, id);
             if let Some(job) = job {
                 machine.dispatch(job, Patience::None);

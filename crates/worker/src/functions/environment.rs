@@ -9,10 +9,10 @@ use super::dispatch::{Machine, Order};
 use super::job::Job;
 use super::life::{Attempt, Event, Life, Motion};
 use super::log::Log;
-use super::pool::{EnvironmentId, Next, Patience};
+use super::pool::{Death, EnvironmentId, Next, Patience};
 use super::processes::{Heard, Processes};
 use crate::runtime_api::{ExtensionReport, RuntimeEvent, ShutdownReason};
-use api::{InvokeError, Lease};
+use api::{Initialization, InvokeError, Lease};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -24,6 +24,9 @@ const SHUTDOWN_EXTERNAL: Duration = Duration::from_secs(2);
 
 /// How long telemetry may still be sent before a shutdown. Within what Lambda gives to external extensions.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
+
+/// How often an environment that stays looks whether something has come that it was not told of. Any time will do.
+const STAY_LOOK: Duration = Duration::from_secs(3600);
 
 /// An environment, owned by the task that runs [`Environment::live`].
 pub(crate) struct Environment {
@@ -41,6 +44,8 @@ pub(crate) struct Environment {
     pub(super) memory_peak: (u64, Option<Instant>),
     pub(super) shutdown: ShutdownReason,
     pub(super) sandboxes_made: u32,
+    /// When it was ready, if it was started ahead.
+    up: Option<Instant>,
 }
 
 impl Environment {
@@ -63,6 +68,7 @@ impl Environment {
             memory_peak: (0, None),
             shutdown: ShutdownReason::Spindown,
             sandboxes_made: 0,
+            up: None,
         }
     }
 
@@ -75,7 +81,27 @@ impl Environment {
                 self.serve(job, None).await;
             }
         }
-        self.end().await;
+        self.end("it failed while it served").await;
+    }
+
+    /// All of its life, which begins before there is an event.
+    pub(crate) async fn live_ahead(mut self) {
+        let started = self.start_ahead().await;
+        if started.is_ok() {
+            self.up = Some(Instant::now());
+            while let Some(job) = self.rest().await {
+                self.serve(job, None).await;
+            }
+        }
+        let why = started
+            .err()
+            .unwrap_or_else(|| "it failed after it had come up".to_owned());
+        self.end(&why).await;
+    }
+
+    /// Whether it stays without an event.
+    fn stays(&self) -> bool {
+        self.lease.initialization == Initialization::Provisioned
     }
 
     pub(super) fn happened(&mut self, event: Event) {
@@ -102,7 +128,7 @@ impl Environment {
         if !matches!(self.life, Life::Idle(_)) {
             return None;
         }
-        let next = self.machine.pool().release(self.id);
+        let next = self.machine.release(self.id);
         match next {
             Next::Serve(job) => return Some(job),
             Next::Stop => {
@@ -115,6 +141,7 @@ impl Environment {
         loop {
             let until = match self.life {
                 Life::Idle(Motion::Running) => since + self.machine.settings.linger,
+                Life::Idle(Motion::Frozen) if self.stays() => Instant::now() + STAY_LOOK,
                 Life::Idle(Motion::Frozen) => since + self.machine.settings.idle,
                 _ => return None,
             };
@@ -140,6 +167,7 @@ impl Environment {
         };
         match heard {
             Heard::Time if self.life == Life::Idle(Motion::Running) => self.freeze().await,
+            Heard::Time if self.stays() => {}
             Heard::Time => self.stop_if_unused(),
             Heard::Exit(who, how) => self.broke_while_idle(&format!("{who:?} ended: {how:?}")),
             Heard::Runtime(RuntimeEvent::ExtensionFailed { name, error_type, .. }) => {
@@ -179,10 +207,14 @@ impl Environment {
         self.happened(Event::Broke);
     }
 
-    /// Ends the processes, hands back what came too late, and leaves nothing.
-    async fn end(mut self) {
+    /// Ends the processes, hands back what came too late, and leaves nothing. `why` is what to say if it failed.
+    async fn end(mut self, why: &str) {
         // From here on nobody sends it anything.
         self.machine.pool().leave(self.id);
+        if self.stays() && self.life == Life::Failed {
+            let lived = self.up.map(|up| up.elapsed());
+            self.machine.died(self.id, Death { lived, why });
+        }
         self.hand_back();
         self.discard_processes().await;
         self.log.flush();

@@ -5,6 +5,9 @@ use bytes::Bytes;
 use serde_json::json;
 use std::time::Duration;
 
+/// Characters of a runtime's own message that a status shows.
+const REASON_MAX: usize = 500;
+
 /// The platform's verdict on an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -66,6 +69,17 @@ impl Failure {
             }
             _ => format!("RequestId: {request_id} Error: {}", self.reason()),
         }
+    }
+
+    /// What to say of an environment that nobody waits for: the error's type, and the runtime's own words if it has any.
+    pub(crate) fn init_reason(&self) -> String {
+        let said = match self {
+            Self::InitError { body, .. } => serde_json::from_slice::<serde_json::Value>(body).ok(),
+            _ => None,
+        };
+        let message = said.as_ref().and_then(|said| said["errorMessage"].as_str());
+        let message = message.map_or_else(|| self.reason(), |message| message.chars().take(REASON_MAX).collect());
+        format!("{}: {message}", self.error_type())
     }
 
     /// What the caller gets.

@@ -113,6 +113,17 @@ impl Log {
         self.tail = is_wanted.then(VecDeque::new);
     }
 
+    /// Keeps the end of what comes from now on, or of what came since somebody else began to keep it.
+    pub(crate) fn share_tail(&mut self) {
+        self.tail.get_or_insert_default();
+    }
+
+    /// What is kept; it stays.
+    pub(crate) fn copy_tail(&self) -> Option<Bytes> {
+        let tail = self.tail.as_ref()?;
+        Some(tail.iter().copied().collect())
+    }
+
     /// What [`Self::keep_tail`] has kept.
     pub(crate) fn take_tail(&mut self) -> Option<Bytes> {
         self.tail.take().map(|tail| Bytes::from(Vec::from(tail)))

@@ -28,6 +28,7 @@ mod mounts;
 mod output;
 mod pool;
 mod processes;
+mod provision;
 mod records;
 mod sandboxes;
 mod serve;
@@ -39,9 +40,9 @@ mod test_lease;
 mod variables;
 
 pub use mounts::{Connect, DaemonMounts, ImageMounts, MountError, MountedTree};
-pub use settings::FunctionSettings;
+pub use settings::{FileSystem, FunctionSettings};
 
-use api::{Invocation, InvokeError, Lease, LogBatch, Reply, Worker, WorkerReport};
+use api::{Invocation, InvokeError, Lease, LogBatch, ProvisionReport, ProvisionTarget, Reply, Worker, WorkerReport};
 use async_trait::async_trait;
 use devices::Devices;
 use dispatch::{Machine, MachineParts, Order, tell};
@@ -182,6 +183,18 @@ impl Worker for Functions {
         tell(idle, || Order::Stop);
     }
 
+    async fn provision(&self, arn: &str, targets: Vec<ProvisionTarget>) {
+        self.machine.provision(arn, targets);
+    }
+
+    fn provisioned(&self, arn: Option<&str>) -> Vec<ProvisionReport> {
+        self.machine.pool().provisioned(arn)
+    }
+
+    async fn provisioned_changed(&self, seen: u64) -> u64 {
+        self.machine.provisioned_changed(seen).await
+    }
+
     fn report(&self) -> WorkerReport {
         let counts = self.machine.pool().counts();
         WorkerReport {
@@ -197,5 +210,7 @@ async fn sweep(machine: Arc<Machine>) {
     loop {
         tokio::time::sleep(SWEEP_PERIOD).await;
         machine.devices.sweep(machine.settings.mount_idle).await;
+        // Where room came free unheard, what is missing is started now.
+        machine.replenish();
     }
 }

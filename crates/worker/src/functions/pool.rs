@@ -7,7 +7,17 @@
 //! none is idle but one has just answered, the event waits a moment for it: the runtime is about to ask for its next
 //! event, and a caller that invokes again at once would otherwise start an environment for nothing. When no room is
 //! left, idle environments of other revisions make place, those used longest ago first.
+//!
+//! Environments of functions that ask for it take several events at once: see `seats`.
+//!
+//! Environments that were started ahead serve first and make place for nobody; `provisioned` says how many there are.
 
+mod provisioned;
+mod seats;
+
+pub(crate) use provisioned::{Death, Fresh};
+
+use provisioned::Target;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -101,9 +111,25 @@ enum Phase {
     Leaving,
 }
 
+/// Why an environment was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// An event waited for it.
+    Event,
+    /// It is to be there before events are, and stays.
+    Ahead,
+}
+
 #[derive(Debug)]
 struct Entry<H> {
     handle: Option<H>,
+    origin: Origin,
+    /// It has been released once.
+    is_up: bool,
+    /// Events that it takes at once; 1 of most.
+    seats: usize,
+    /// Events that it has, where it takes several.
+    taken: usize,
     revision: Arc<str>,
     arn: String,
     memory_mb: u64,
@@ -117,7 +143,14 @@ struct Entry<H> {
 struct Revision<J> {
     /// Used last at the end.
     idle: Vec<EnvironmentId>,
+    /// The same of those that were started ahead.
+    idle_ahead: Vec<EnvironmentId>,
+    /// Started ahead and not leaving: on their way up, and up.
+    ahead_starting: usize,
+    ahead_ready: usize,
     settling: usize,
+    /// Busy ones that take another event beside those that they have.
+    open: Vec<EnvironmentId>,
     waiting: VecDeque<(WaitId, J)>,
     environments: usize,
 }
@@ -129,6 +162,10 @@ pub(crate) struct Pool<H, J> {
     entries: HashMap<EnvironmentId, Entry<H>>,
     revisions: HashMap<Arc<str>, Revision<J>>,
     retired: VecDeque<Arc<str>>,
+    /// By revision.
+    targets: HashMap<Arc<str>, Target>,
+    /// Counts what [`Pool::provisioned`] would say otherwise than before, but for what comes and goes with events.
+    changes: u64,
     /// Of all entries that are not leaving.
     memory_mb: u64,
     count: usize,
@@ -144,6 +181,8 @@ impl<H: Clone, J> Pool<H, J> {
             entries: HashMap::new(),
             revisions: HashMap::new(),
             retired: VecDeque::new(),
+            targets: HashMap::new(),
+            changes: 1,
             memory_mb: 0,
             count: 0,
             started: 0,
@@ -159,12 +198,18 @@ impl<H: Clone, J> Pool<H, J> {
             return Choice::Closed(job);
         }
         self.clock += 1;
+        if let Some(handle) = self.take_seat(demand.revision) {
+            return Choice::Warm(handle, job);
+        }
         if let Some(revision) = self.revisions.get_mut(demand.revision) {
-            if let Some(id) = revision.idle.pop() {
+            if let Some(id) = revision.idle_ahead.pop().or_else(|| revision.idle.pop()) {
                 let entry = self.entries.get_mut(&id).expect("what is idle is known");
                 entry.phase = Phase::Busy;
                 entry.used = self.clock;
                 let handle = entry.handle.clone().expect("what is idle was introduced");
+                let origin = entry.origin;
+                self.count_use(demand.revision, origin);
+                self.open_seats(id, Phase::Busy);
                 return Choice::Warm(handle, job);
             }
             if demand.patience == Patience::Some && revision.waiting.len() < revision.settling {
@@ -174,11 +219,14 @@ impl<H: Clone, J> Pool<H, J> {
             }
         }
         match self.make_room(u64::from(demand.memory_mb)) {
-            Ok(evicted) => Choice::Start {
-                id: self.add(demand),
-                evicted,
-                job,
-            },
+            Ok(evicted) => {
+                self.count_use(demand.revision, Origin::Event);
+                Choice::Start {
+                    id: self.add(demand, Origin::Event),
+                    evicted,
+                    job,
+                }
+            }
             Err(shortage) => Choice::Full(job, shortage),
         }
     }
@@ -206,15 +254,18 @@ impl<H: Clone, J> Pool<H, J> {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Next::Stop;
         };
-        if entry.retired || self.is_closed {
+        if entry.retired || self.is_closed || self.is_surplus(id) {
             self.leave(id);
             return Next::Stop;
         }
+        let entry = self.entries.get_mut(&id).expect("it was found above");
         entry.used = self.clock;
         self.set_phase(id, Phase::Idle);
+        self.came_up(id);
         let revision = self.revision_of(id);
         if let Some((_, job)) = revision.waiting.pop_front() {
             self.set_phase(id, Phase::Busy);
+            self.count_use_of(id);
             return Next::Serve(job);
         }
         Next::Rest
@@ -320,7 +371,7 @@ impl<H: Clone, J> Pool<H, J> {
         counts
     }
 
-    fn add(&mut self, demand: Demand<'_>) -> EnvironmentId {
+    fn add(&mut self, demand: Demand<'_>, origin: Origin) -> EnvironmentId {
         self.started += 1;
         let id = EnvironmentId(self.started);
         let revision: Arc<str> = match self.revisions.get_key_value(demand.revision) {
@@ -329,13 +380,22 @@ impl<H: Clone, J> Pool<H, J> {
         };
         let line = self.revisions.entry(Arc::clone(&revision)).or_insert_with(|| Revision {
             idle: Vec::new(),
+            idle_ahead: Vec::new(),
+            ahead_starting: 0,
+            ahead_ready: 0,
             settling: 0,
+            open: Vec::new(),
             waiting: VecDeque::new(),
             environments: 0,
         });
         line.environments += 1;
+        line.ahead_starting += usize::from(origin == Origin::Ahead);
         let entry = Entry {
             handle: None,
+            origin,
+            is_up: false,
+            seats: 1,
+            taken: 0,
             arn: demand.arn.to_owned(),
             memory_mb: u64::from(demand.memory_mb),
             phase: Phase::Starting,
@@ -364,7 +424,7 @@ impl<H: Clone, J> Pool<H, J> {
         let mut idle: Vec<(u64, u64, EnvironmentId)> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.phase == Phase::Idle)
+            .filter(|(_, entry)| entry.phase == Phase::Idle && entry.origin == Origin::Event)
             .map(|(id, entry)| (entry.used, entry.memory_mb, *id))
             .collect();
         idle.sort_unstable();
@@ -424,22 +484,28 @@ impl<H: Clone, J> Pool<H, J> {
             entry.phase = Phase::Leaving;
             return;
         }
-        let memory_mb = entry.memory_mb;
+        let (memory_mb, origin) = (entry.memory_mb, entry.origin);
         if phase == Phase::Leaving {
             self.memory_mb -= memory_mb;
             self.count -= 1;
+            self.leaves(id);
         }
         let revision = self.revision_of(id);
+        let idle = match origin {
+            Origin::Event => &mut revision.idle,
+            Origin::Ahead => &mut revision.idle_ahead,
+        };
         match before {
-            Phase::Idle => revision.idle.retain(|idle| *idle != id),
+            Phase::Idle => idle.retain(|idle| *idle != id),
             Phase::Settling => revision.settling -= 1,
             _ => {}
         }
         match phase {
-            Phase::Idle => revision.idle.push(id),
+            Phase::Idle => idle.push(id),
             Phase::Settling => revision.settling += 1,
             _ => {}
         }
+        self.open_seats(id, phase);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::pool::EnvironmentId;
 use api::{Lease, Network};
-use sandbox::{Sandbox, SandboxError, SandboxNetwork, SandboxSpec, Spawner, SpawnerSettings};
+use sandbox::{Sandbox, SandboxError, SandboxNetwork, SandboxSpec, SharedDirectory, Spawner, SpawnerSettings};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +34,7 @@ pub(crate) struct Sandboxes {
 pub(crate) struct Trees {
     pub(crate) root: PathBuf,
     pub(crate) overlays: Vec<(PathBuf, String)>,
+    pub(crate) shared: Vec<SharedDirectory>,
 }
 
 impl Sandboxes {
@@ -78,6 +79,7 @@ pub(crate) fn specification(lease: &Lease, name: String, trees: Trees) -> Sandbo
         name,
         root: trees.root,
         overlays: trees.overlays,
+        shared: trees.shared,
         hostname: HOSTNAME.to_owned(),
         tmp_bytes: u64::from(lease.tmp_mb) * MB,
         // A file in /tmp counts as memory of the group, and Lambda's /tmp is not part of a function's memory.

@@ -1,5 +1,7 @@
 //! One invocation in an environment: the event goes in, the answer comes out, and START, END and REPORT are written.
 
+mod many;
+
 use super::calendar::{now_ms, timestamp};
 use super::cold_start::cold_start_line;
 use super::dispatch::Order;
@@ -64,6 +66,9 @@ impl Environment {
     /// Serves an event, from thawing to REPORT. The state says afterwards whether the environment can serve another.
     pub(super) async fn serve(&mut self, job: Job, begun: Option<Begun>) {
         self.happened(Event::Assigned);
+        if self.takes_many() {
+            return self.serve_many(job, begun).await;
+        }
         let mut serving = Serving::new(job, begun, self.lease.timeout);
         match self.deliver(&mut serving) {
             Ok(answer) => self.listen(&mut serving, answer).await,
@@ -96,7 +101,11 @@ impl Environment {
         }
         // A second attempt at initialising has said so already.
         if serving.begun.as_ref().is_none_or(|begun| begun.invocation.is_none()) {
-            log.keep_tail(invocation.tail);
+            if lease.invocations_max == 1 {
+                log.keep_tail(invocation.tail);
+            } else if invocation.tail {
+                log.share_tail();
+            }
             let start = Record::Start {
                 request_id: &invocation.request_id,
                 version: &lease.function.version,
@@ -202,9 +211,14 @@ impl Environment {
         let report = self.report(duration, init);
         let outcome = serving.verdict.outcome();
         self.write_end(&serving, &outcome, &report, init);
+        let log_tail = match (self.takes_many(), serving.invocation.tail) {
+            (false, _) => self.log.take_tail(),
+            (true, true) => self.log.copy_tail(),
+            (true, false) => None,
+        };
         let ending = Ending {
             error: serving.verdict.error(&serving.invocation.request_id),
-            log_tail: self.log.take_tail(),
+            log_tail,
             report,
         };
         self.send_ending(serving, ending);
@@ -384,17 +398,22 @@ impl Serving {
 
     /// A stream that ended badly makes a success a failure.
     fn settle_stream(&mut self) {
-        let Some(mut end) = self.stream.take() else {
-            return;
-        };
+        if let Some(mut end) = self.stream.take()
+            && let Ok(end) = end.try_recv()
+        {
+            self.stream_ended(end);
+        }
+    }
+
+    fn stream_ended(&mut self, end: StreamEnd) {
         if !matches!(self.verdict, Verdict::Success) {
             return;
         }
-        match end.try_recv() {
-            Ok(StreamEnd::Error { error_type, body }) => self.verdict = function_error(Some(error_type), &body),
-            Ok(StreamEnd::TooLarge) => self.verdict = Verdict::Failure(Failure::TooLarge),
-            Ok(StreamEnd::Truncated) => self.verdict = Verdict::Failure(Failure::Truncated),
-            Ok(StreamEnd::Complete) | Err(_) => {}
+        match end {
+            StreamEnd::Error { error_type, body } => self.verdict = function_error(Some(error_type), &body),
+            StreamEnd::TooLarge => self.verdict = Verdict::Failure(Failure::TooLarge),
+            StreamEnd::Truncated => self.verdict = Verdict::Failure(Failure::Truncated),
+            StreamEnd::Complete => {}
         }
     }
 

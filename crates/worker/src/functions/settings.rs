@@ -1,5 +1,8 @@
 //! What an operator may tune.
 
+use sandbox::SharedAccess;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the function side of a worker.
@@ -21,6 +24,17 @@ pub struct FunctionSettings {
     pub linger: Duration,
     /// How long an image stays mounted when no environment uses it. Default 5 minutes.
     pub mount_idle: Duration,
+    /// Directories that functions share, by the ARN of the access point that functions name. Default: none.
+    pub file_systems: BTreeMap<String, FileSystem>,
+}
+
+/// A directory of this machine that functions share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Absolute.
+    pub directory: PathBuf,
+    /// Whether functions may change what lies in it.
+    pub access: SharedAccess,
 }
 
 impl Default for FunctionSettings {
@@ -32,6 +46,7 @@ impl Default for FunctionSettings {
             init: Duration::from_secs(10),
             linger: Duration::from_millis(5),
             mount_idle: Duration::from_secs(300),
+            file_systems: BTreeMap::new(),
         }
     }
 }

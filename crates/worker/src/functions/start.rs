@@ -2,7 +2,7 @@
 
 use super::cold_start::{StartClock, StartReads};
 use super::devices::{Device, DeviceError};
-use super::dispatch::{Machine, Order};
+use super::dispatch::{Machine, Order, invocations_max};
 use super::environment::Environment;
 use super::exits::Who;
 use super::extensions::{EXTENSIONS_DIRECTORY, extension_names};
@@ -13,19 +13,21 @@ use super::processes::{Heard, Processes, SpawnError};
 use super::records::{InitPhase, Outcome, Record};
 use super::sandboxes::{Trees, overlay_source, processor_millis, sandbox_name, specification};
 use super::serve::refuse_with;
+use super::settings::FileSystem;
 use super::variables::{extension_variables, runtime_variables};
 use crate::runtime_api::{FunctionDescription, RuntimeApiParts, RuntimeEvent, ShutdownReason, TooManyExtensions};
 use api::{Initialization, InvokeError, Lease, TierBytes};
-use sandbox::{Dialer, ProcessSpec, Sandbox, SandboxError};
+use sandbox::{Dialer, ProcessSpec, Sandbox, SandboxError, SharedDirectory};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Longest initialisation ahead of need, which nobody waits for. Source: Lambda's developer guide, provisioned
-/// concurrency.
-const INIT_PROVISIONED: Duration = Duration::from_secs(15 * 60);
+/// Longest initialisation ahead of need, which nobody waits for, unless the function's timeout is longer. Source:
+/// Lambda's developer guide, "Init phase".
+const INIT_PROVISIONED: Duration = Duration::from_secs(130);
 
 /// An environment that is up, or was to be, for its first event.
 #[derive(Debug)]
@@ -59,6 +61,8 @@ enum PrepareError {
     Sandbox(#[from] SandboxError),
     #[error("image {image} has no directory {source_path}, or it leads out of the image")]
     Overlay { image: String, source_path: String },
+    #[error("the file system {arn} is not here: name its directory with `lambent up --file-system`")]
+    FileSystem { arn: String },
     #[error("cannot serve the Runtime API: {0}")]
     Listener(#[from] io::Error),
     #[error(transparent)]
@@ -87,10 +91,31 @@ impl Environment {
         self.second_attempt(job, begun).await
     }
 
+    /// Brings the environment up ahead of events. The error says what failed, for whoever wants it there.
+    pub(super) async fn start_ahead(&mut self) -> Result<(), String> {
+        let mut begun = Begun {
+            clock: StartClock::new(Instant::now()),
+            reads: StartReads::default(),
+            tiers: None,
+            init: None,
+            invocation: None,
+        };
+        let Err(error) = self.first_attempt(&mut begun).await else {
+            // What it touches from now on belongs to no start. Ends within FIGURES_WAIT.
+            tokio::spawn(begun.reads.finish());
+            return Ok(());
+        };
+        self.happened(Event::Broke);
+        Err(match error {
+            StartError::Function(failure) => failure.init_reason(),
+            StartError::Worker(error) => error.to_string(),
+        })
+    }
+
     async fn first_attempt(&mut self, begun: &mut Begun) -> Result<(), StartError> {
         let limit = match self.lease.initialization {
             Initialization::OnDemand => self.machine.settings.init,
-            Initialization::Provisioned => INIT_PROVISIONED,
+            Initialization::Provisioned => INIT_PROVISIONED.max(self.lease.timeout),
         };
         let init = self.initialize(InitPhase::Init, Limit::Init(limit), begun).await?;
         begun.init = Some(init);
@@ -353,7 +378,7 @@ async fn prepare(parts: PrepareParts, begun: &mut Begun) -> Result<Prepared, Pre
     let begin = Instant::now();
     let (lease, held) = (Arc::clone(&parts.lease), devices.clone());
     let make = move || -> Result<(Sandbox, Vec<String>), PrepareError> {
-        let trees = trees(&parts.lease, &held)?;
+        let trees = trees(&parts.lease, &held, &parts.machine.settings.file_systems)?;
         let extensions = extension_names(&trees.root, &trees.overlays);
         let sandbox = parts
             .machine
@@ -393,7 +418,7 @@ async fn mount(parts: &PrepareParts, reads: &mut StartReads) -> Result<Vec<Arc<D
 }
 
 /// Reads the images' directories, so it blocks.
-fn trees(lease: &Lease, devices: &[Arc<Device>]) -> Result<Trees, PrepareError> {
+fn trees(lease: &Lease, devices: &[Arc<Device>], known: &BTreeMap<String, FileSystem>) -> Result<Trees, PrepareError> {
     let overlays = lease.overlays.iter().zip(&devices[1..]).map(|(overlay, device)| {
         let source = overlay_source(device.tree(), &overlay.source).ok_or_else(|| PrepareError::Overlay {
             image: overlay.image.name.clone(),
@@ -401,7 +426,17 @@ fn trees(lease: &Lease, devices: &[Arc<Device>]) -> Result<Trees, PrepareError> 
         })?;
         Ok((source, overlay.target.clone()))
     });
+    let shared = lease.file_systems.iter().map(|asked| {
+        let missing = || PrepareError::FileSystem { arn: asked.arn.clone() };
+        let found = known.get(&asked.arn).ok_or_else(missing)?;
+        Ok(SharedDirectory {
+            directory: found.directory.clone(),
+            target: asked.target.clone(),
+            access: found.access,
+        })
+    });
     Ok(Trees {
+        shared: shared.collect::<Result<_, PrepareError>>()?,
         root: devices[0].tree().to_owned(),
         overlays: overlays.collect::<Result<_, PrepareError>>()?,
     })
@@ -416,6 +451,7 @@ fn api_parts(lease: &Lease, dialer: Dialer) -> RuntimeApiParts {
             account: lease.function.account.to_string(),
         },
         connector: Some(Arc::new(move |port| dialer.connect(port))),
+        invocations_max: invocations_max(lease),
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn lease(revision: &str) -> Lease {
             manifest: "11".repeat(32).parse().unwrap(),
         },
         overlays: Vec::new(),
+        file_systems: Vec::new(),
         program: Program {
             arguments: vec!["/bootstrap".to_owned()],
             working_directory: "/".to_owned(),
@@ -31,6 +32,7 @@ pub(crate) fn lease(revision: &str) -> Lease {
         memory_mb: 128,
         tmp_mb: 512,
         timeout: Duration::from_secs(3),
+        invocations_max: 1,
         logging: Logging {
             group: "/aws/lambda/name".to_owned(),
             format: LogFormat::Text,

@@ -90,6 +90,12 @@ fn reserved(lease: &Lease, log_stream: &str) -> Vec<(String, String)> {
     if let Some(runtime) = &lease.program.runtime {
         variables.extend(pairs([("AWS_EXECUTION_ENV", format!("AWS_Lambda_{runtime}").as_str())]));
     }
+    if lease.invocations_max > 1 {
+        variables.extend(pairs([(
+            "AWS_LAMBDA_MAX_CONCURRENCY",
+            lease.invocations_max.to_string().as_str(),
+        )]));
+    }
     if lease.logging.format == LogFormat::Json {
         let level = lease.logging.application_level.as_deref().unwrap_or("INFO");
         variables.extend(pairs([

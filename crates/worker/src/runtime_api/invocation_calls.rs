@@ -4,7 +4,7 @@ use super::RESPONSE_BYTES_MAX;
 use super::answer::RuntimeAnswer;
 use super::body::{self, Answer, Collected, JSON};
 use super::refusal::Refusal;
-use super::shared::{Delivered, Poll, Shared};
+use super::shared::{Delivered, RuntimePoll, Shared};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
@@ -24,16 +24,16 @@ const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("lambda-runtime-clien
 
 /// GET /runtime/invocation/next: waits for as long as it takes.
 pub(super) async fn next(shared: &Arc<Shared>) -> Result<Answer, Refusal> {
-    match shared.poll_runtime()? {
-        Poll::Now(event) => Ok(event_answer(&event)),
-        Poll::Wait(waiting) => match waiting.event().await {
-            Some(event) => Ok(event_answer(&event)),
-            None => Err(Refusal::RuntimeTransition {
-                from: "Ready",
-                to: "Ready",
-            }),
-        },
-    }
+    let event = match shared.poll_runtime()? {
+        RuntimePoll::Now(event) => Some(event),
+        RuntimePoll::Wait(waiting) => waiting.event().await,
+        RuntimePoll::WaitBeside(waiting) => waiting.event().await,
+    };
+    let event = event.ok_or(Refusal::RuntimeTransition {
+        from: "Ready",
+        to: "Ready",
+    })?;
+    Ok(event_answer(&event))
 }
 
 /// POST /runtime/invocation/ID/error.

@@ -4,7 +4,8 @@
 //! What may happen when is decided by one plain machine ([`machine`]) that knows no HTTP, no task and no clock. Around
 //! it lies [`shared`], which keeps what the machine's states stand for: the event, the polls that wait, the caller's
 //! end of an answer. The files named after a path of the API turn requests into inputs of the machine and its
-//! refusals into Lambda's answers. Telemetry has a machine of its own, a buffer for each subscriber.
+//! refusals into Lambda's answers. Telemetry has a machine of its own, a buffer for each subscriber. A runtime that takes
+//! several invocations at once has them beside the machine, in [`many`].
 //!
 //! Whatever runs in the environment is hostile: it gets a limited number of connections, headers and bodies, and all
 //! that it can break is its own environment. Nothing here waits for a timeout: an environment may be frozen at any
@@ -25,6 +26,7 @@ mod extension_calls;
 mod function_response;
 mod invocation_calls;
 mod machine;
+mod many;
 mod refusal;
 mod route;
 mod server;
@@ -65,6 +67,8 @@ pub(crate) struct RuntimeApiParts {
     pub(crate) function: FunctionDescription,
     /// The way to telemetry subscribers; without it subscriptions are answered with `Telemetry.NotSupported`.
     pub(crate) connector: Option<Connector>,
+    /// Invocations that the runtime takes at once; 1 of an ordinary one.
+    pub(crate) invocations_max: usize,
 }
 
 /// The function, as extensions are told.

@@ -6,7 +6,9 @@ use super::answer::RuntimeAnswer;
 use super::event::{DeliverError, ExtensionReport, RuntimeEvent, ShutdownReason, TooManyExtensions};
 use super::extension::Subscriptions;
 use super::machine::{Effect, Input, Machine, Notice, Verdict};
+use super::many::{Many, Taken, WaitingPoll};
 use super::refusal::Refusal;
+use super::server::CONNECTIONS_MAX;
 use super::telemetry::Telemetry;
 use super::{FunctionDescription, RuntimeApiParts};
 use api::{Invocation, ResponseMode};
@@ -21,6 +23,8 @@ use uuid::Uuid;
 pub(super) struct Shared {
     pub(super) function: FunctionDescription,
     pub(super) telemetry: Telemetry,
+    /// Set if the runtime takes several invocations at once: these are then here and not in the machine.
+    many: Option<Arc<Many>>,
     inner: Mutex<Inner>,
 }
 
@@ -61,6 +65,13 @@ pub(super) enum Poll<T> {
     Wait(Waiting<T>),
 }
 
+/// The same of the runtime's.
+pub(super) enum RuntimePoll {
+    Now(Arc<Delivered>),
+    Wait(Waiting<Arc<Delivered>>),
+    WaitBeside(WaitingPoll),
+}
+
 /// A poll that waits. Dropped before its event came, it tells the machine.
 pub(super) struct Waiting<T> {
     shared: Arc<Shared>,
@@ -96,6 +107,7 @@ impl Shared {
         Self {
             function: parts.function,
             telemetry: Telemetry::new(parts.connector),
+            many: (parts.invocations_max > 1).then(|| Arc::new(Many::new(parts.invocations_max))),
             inner: Mutex::new(inner),
         }
     }
@@ -119,12 +131,14 @@ impl Shared {
         deadline_ms: u64,
     ) -> Result<oneshot::Receiver<RuntimeAnswer>, DeliverError> {
         let (sender, receiver) = oneshot::channel();
-        let event = Arc::new(Delivered {
-            invocation: invocation.clone(),
-            deadline_ms,
-            abandoned: AtomicBool::new(false),
-        });
+        let event = Arc::new(Delivered::new(invocation.clone(), deadline_ms));
         let mut inner = self.lock();
+        if let Some(many) = &self.many {
+            return match inner.ending {
+                None => many.deliver(event),
+                Some(_) => Err(DeliverError::ShuttingDown),
+            };
+        }
         let previous = inner.event.replace(event);
         match self.apply(
             &mut inner,
@@ -147,11 +161,14 @@ impl Shared {
     }
 
     pub(super) fn fail_invocation(&self, request_id: &str) {
+        if let Some(many) = &self.many {
+            return many.fail(request_id);
+        }
         let mut inner = self.lock();
         if self.apply(&mut inner, Input::Fail { id: request_id }).is_ok() {
             inner.answer = None;
             if let Some(event) = inner.event.take() {
-                event.abandoned.store(true, Ordering::Release);
+                event.abandon();
             }
         }
     }
@@ -170,22 +187,38 @@ impl Shared {
     }
 
     /// The runtime's `next`.
-    pub(super) fn poll_runtime(self: &Arc<Self>) -> Result<Poll<Arc<Delivered>>, Refusal> {
+    pub(super) fn poll_runtime(self: &Arc<Self>) -> Result<RuntimePoll, Refusal> {
         let mut inner = self.lock();
-        match (self.apply(&mut inner, Input::Poll)?, &inner.event) {
-            (Verdict::Take, Some(event)) => Ok(Poll::Now(Arc::clone(event))),
+        let verdict = self.apply(&mut inner, Input::Poll)?;
+        if let Some(many) = &self.many {
+            return Ok(match many.poll() {
+                Taken::Now(event) => RuntimePoll::Now(event),
+                Taken::Wait(poll) => RuntimePoll::WaitBeside(poll),
+            });
+        }
+        match (verdict, &inner.event) {
+            (Verdict::Take, Some(event)) => Ok(RuntimePoll::Now(Arc::clone(event))),
             _ => {
                 let (sender, receiver) = oneshot::channel();
                 inner.polls += 1;
                 let number = inner.polls;
                 inner.runtime_poll = Some((number, sender));
-                Ok(Poll::Wait(self.waiting(receiver, number, None)))
+                Ok(RuntimePoll::Wait(self.waiting(receiver, number, None)))
             }
         }
     }
 
     /// Begins an answer for an invocation: until it is sent, nobody else answers it.
     pub(super) fn begin_answer(self: &Arc<Self>, request_id: &str) -> Result<Answering, Refusal> {
+        if let Some(many) = &self.many {
+            let (event, sender) = many.begin_answer(request_id)?;
+            return Ok(Answering {
+                shared: Arc::clone(self),
+                event,
+                sender,
+                ended: false,
+            });
+        }
         let mut inner = self.lock();
         self.apply(&mut inner, Input::AnswerBegins { id: request_id })?;
         let event = inner.event.clone().ok_or(Refusal::InvalidRequestId)?;
@@ -245,6 +278,12 @@ impl Shared {
     /// An input of an extension that has no answer but yes or no.
     pub(super) fn input(&self, input: Input<'_>) -> Result<(), Refusal> {
         self.apply(&mut self.lock(), input).map(|_| ())
+    }
+
+    /// Connections that the environment may have at once.
+    pub(super) fn connections_max(&self) -> usize {
+        let beside = self.many.as_ref().map_or(0, |many| many.connections());
+        CONNECTIONS_MAX + beside
     }
 
     fn waiting<T>(
@@ -354,6 +393,19 @@ impl Inner {
 }
 
 impl Delivered {
+    pub(super) fn new(invocation: Invocation, deadline_ms: u64) -> Self {
+        Self {
+            invocation,
+            deadline_ms,
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    /// Its owner ends the invocation.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
     /// Whether the invocation was ended by its owner.
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
@@ -404,8 +456,10 @@ impl Answering {
     fn end(&mut self, answer: Option<RuntimeAnswer>) -> Result<(), Refusal> {
         self.ended = true;
         let id = &self.event.invocation.request_id;
-        let mut inner = self.shared.lock();
-        self.shared.apply(&mut inner, Input::AnswerEnds { id })?;
+        match &self.shared.many {
+            Some(many) => many.end_answer(id)?,
+            None => self.shared.input(Input::AnswerEnds { id })?,
+        }
         if let (Some(answer), Some(sender)) = (answer, self.sender.take()) {
             let _ = sender.send(answer);
         }

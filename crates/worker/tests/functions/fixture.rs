@@ -189,6 +189,7 @@ pub(crate) fn lease(revision: &str) -> Lease {
             arn: "arn:aws:lambda:us-east-1:123456789012:function:tested".to_owned(),
         },
         root: image("root", "aa"),
+        file_systems: Vec::new(),
         overlays: vec![Overlay {
             image: image("host", "bb"),
             source: "usr".to_owned(),
@@ -205,6 +206,7 @@ pub(crate) fn lease(revision: &str) -> Lease {
         memory_mb: 1769,
         tmp_mb: 64,
         timeout: Duration::from_secs(20),
+        invocations_max: 1,
         logging: Logging {
             group: "/aws/lambda/tested".to_owned(),
             format: LogFormat::Text,

@@ -11,7 +11,7 @@ use crate::process;
 pub(super) const READY: &str = "ready";
 
 /// A running program. It dies with its guard, and with this task if that is killed; it also sees its input end then.
-pub(super) struct Helper {
+pub(in crate::bench) struct Helper {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -19,7 +19,7 @@ pub(super) struct Helper {
 
 impl Helper {
     /// Starts a program and waits until it has printed [`READY`].
-    pub(super) fn start(command: &Command) -> Result<Self> {
+    pub(in crate::bench) fn start(command: &Command) -> Result<Self> {
         let shown = process::show(command);
         let mut child = dies_with_us(command)
             .stdin(Stdio::piped())
@@ -40,7 +40,7 @@ impl Helper {
     }
 
     /// Says one line to it and gives the line that it answers.
-    pub(super) fn ask(&mut self, line: &str) -> Result<String> {
+    pub(in crate::bench) fn ask(&mut self, line: &str) -> Result<String> {
         let input = self.input.as_mut().context("a helper's input is open")?;
         writeln!(input, "{line}").context("speaking to a helper")?;
         self.line()

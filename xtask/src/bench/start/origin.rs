@@ -22,9 +22,10 @@ use tokio::net::TcpListener;
 use super::helper::READY;
 
 /// The only user.
-pub(super) const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+pub(in crate::bench) const CREDENTIALS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
 /// The only bucket.
-pub(super) const BUCKET: &str = "bucket";
+pub(in crate::bench) const BUCKET: &str = "bucket";
 
 /// What to serve and where.
 #[derive(clap::Args)]
@@ -118,6 +119,10 @@ impl S3 for Objects {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         self.files.head_object(request).await
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.files.copy_object(request).await
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chunk::ChunkId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -160,5 +160,87 @@ impl Origin for Gated {
             answer.await
         }
         .boxed()
+    }
+}
+
+/// What becomes of a question.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// Answered after the usual time.
+    Usual,
+    /// Answered after this long.
+    After(Duration),
+    /// Answered after the usual time, with a bit flipped.
+    Garbled,
+    /// Refused after the usual time.
+    Refused,
+}
+
+/// Far away: each answer takes its time, and some meet what was pushed.
+#[derive(Debug)]
+pub(super) struct Late {
+    origin: Arc<Shelf>,
+    usual: Duration,
+    ways: Mutex<VecDeque<Way>>,
+    is_remote: bool,
+    asked: AtomicU64,
+}
+
+impl Late {
+    pub(super) fn new(origin: Arc<Shelf>, usual: Duration) -> Self {
+        Self {
+            origin,
+            usual,
+            ways: Mutex::default(),
+            is_remote: true,
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn on_this_machine(self) -> Self {
+        Self {
+            is_remote: false,
+            ..self
+        }
+    }
+
+    /// What the next questions meet, in order.
+    pub(super) fn push(&self, ways: &[Way]) {
+        self.ways.lock().unwrap().extend(ways);
+    }
+
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Origin for Late {
+    fn fetch(&self, address: ChunkAddress) -> Answer<'_> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let way = self.ways.lock().unwrap().pop_front().unwrap_or(Way::Usual);
+        async move {
+            tokio::time::sleep(match way {
+                Way::After(late) => late,
+                Way::Usual | Way::Garbled | Way::Refused => self.usual,
+            })
+            .await;
+            match way {
+                Way::Refused => Err(OriginError::Failed {
+                    kind: crate::ErrorKind::FixRequest,
+                    source: "no permission".into(),
+                }),
+                Way::Garbled => {
+                    let mut bytes = self.origin.fetch(address).await?.to_vec();
+                    bytes[0] ^= 1;
+                    Ok(bytes.into())
+                }
+                Way::Usual | Way::After(_) => self.origin.fetch(address).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.is_remote
     }
 }

@@ -10,10 +10,12 @@
 
 mod binary;
 mod meta;
+mod spare;
 
 use super::fragment::{FRAGMENT_BYTES_MAX, Fragment, HEADER_BYTES};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chunk::ChunkId;
+use spare::SpareBuffers;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -108,7 +110,10 @@ impl Dialect {
 pub(crate) struct Replies<R> {
     input: R,
     dialect: Dialect,
+    /// What has come and is not taken yet: heads of answers, and no more of a value than came with its head.
     buffer: BytesMut,
+    /// What values are read into.
+    values: SpareBuffers,
 }
 
 /// Bytes to read at least when an answer's beginning is awaited; what of a value comes with it is copied once.
@@ -116,8 +121,12 @@ const HEAD_BYTES: usize = 4096;
 
 impl<R: AsyncRead + Unpin> Replies<R> {
     pub(crate) fn new(input: R, dialect: Dialect) -> Self {
-        let buffer = BytesMut::new();
-        Self { input, dialect, buffer }
+        Self {
+            input,
+            dialect,
+            buffer: BytesMut::new(),
+            values: SpareBuffers::default(),
+        }
     }
 
     /// The next answer.
@@ -152,17 +161,31 @@ impl<R: AsyncRead + Unpin> Replies<R> {
         while self.buffer.len() < bytes {
             let room = (bytes - self.buffer.len()).max(HEAD_BYTES);
             if self.input.read_buf(&mut (&mut self.buffer).limit(room)).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection").into());
+                return Err(closed());
             }
         }
         Ok(())
     }
 
-    /// The next `bytes`, as memory of their own.
+    /// The next `bytes`, as memory of their own: read straight into it, but for what came with the head. Must not be
+    /// dropped halfway if more is to be read.
     async fn take(&mut self, bytes: usize) -> Result<Bytes, ProtocolError> {
-        self.fill(bytes).await?;
-        Ok(self.buffer.split_to(bytes).freeze())
+        let mut value = self.values.take(bytes);
+        let here = self.buffer.split_to(bytes.min(self.buffer.len()));
+        value.extend_from_slice(&here);
+        drop(here);
+        while value.len() < bytes {
+            let room = bytes - value.len();
+            if self.input.read_buf(&mut (&mut value).limit(room)).await? == 0 {
+                return Err(closed());
+            }
+        }
+        Ok(self.values.give(value))
     }
+}
+
+fn closed() -> ProtocolError {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection").into()
 }
 
 fn garbage(answer: &[u8]) -> ProtocolError {

@@ -146,15 +146,14 @@ class Provisioned(FunctionTest):
 
     def test_a_request_is_accepted_and_kept(self):
         put = self.status(202, self.put("1", 2))
-        # Environments are not started ahead yet, and the status says so.
-        self.assertEqual((put["RequestedProvisionedConcurrentExecutions"], put["Status"]), (2, "FAILED"))
-        self.assertIn("Lambent does not start environments ahead", put["StatusReason"])
+        self.assertEqual((put["RequestedProvisionedConcurrentExecutions"], put["Status"]), (2, "IN_PROGRESS"))
+        self.assertNotIn("StatusReason", put)
         self.assertEqual(put["AllocatedProvisionedConcurrentExecutions"], 0)
         self.assertEqual(put["AvailableProvisionedConcurrentExecutions"], 0)
         found = self.aws.get_provisioned_concurrency_config(FunctionName=self.name, Qualifier="1")
         self.status(200, found)
         self.assertEqual(found["RequestedProvisionedConcurrentExecutions"], 2)
-        self.assertEqual((found["Status"], found["StatusReason"]), (put["Status"], put["StatusReason"]))
+        self.assertEqual(found["LastModified"], put["LastModified"])
         listed = self.aws.list_provisioned_concurrency_configs(FunctionName=self.name)["ProvisionedConcurrencyConfigs"]
         self.assertEqual([item["FunctionArn"] for item in listed], [function_arn(self.name, "1")])
         self.assertEqual(self.ask(self.name, {"do": "echo"}, Qualifier="1"), {"do": "echo"})

@@ -79,7 +79,6 @@ class Settings(FunctionTest):
 class Missing(FunctionTest):
     def test_what_is_not_implemented_says_so(self):
         for call, arguments in [
-            (self.aws.list_event_source_mappings, {}),
             (self.aws.list_code_signing_configs, {}),
             (self.aws.list_capacity_providers, {}),
             (self.aws.get_durable_execution, {"DurableExecutionArn": f"{function_arn('f', '1')}/durable-execution/a/b"}),

@@ -91,6 +91,11 @@ fn put_settings(members: &mut Map<String, Value>, settings: &Configuration) {
         })
     });
     put_some(members, "VpcConfig", vpc);
+    if !settings.file_systems.is_empty() {
+        let systems = settings.file_systems.iter();
+        let systems = systems.map(|system| json!({ "Arn": system.arn, "LocalMountPath": system.local_mount_path }));
+        put(members, "FileSystemConfigs", systems.collect::<Vec<_>>());
+    }
 }
 
 fn put_package(members: &mut Map<String, Value>, region: &str, settings: &Configuration) {

@@ -4,7 +4,7 @@ use crate::lambda::ApiError;
 use api::LogFormat;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use control::{CodeSource, ImageConfig, LoggingSettings, Settings, Variables, VpcConfig};
+use control::{CodeSource, FileSystemReference, ImageConfig, LoggingSettings, Settings, Variables, VpcConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -41,6 +41,14 @@ pub(super) struct SettingsInput {
     snap_start: Option<SnapStartInput>,
     logging_config: Option<LoggingInput>,
     vpc_config: Option<VpcInput>,
+    file_system_configs: Option<Vec<FileSystemInput>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FileSystemInput {
+    arn: String,
+    local_mount_path: String,
 }
 
 /// FunctionCode, and the same members of UpdateFunctionCode.
@@ -134,6 +142,9 @@ impl SettingsInput {
             snap_start: self.snap_start.and_then(|snap_start| snap_start.apply_on),
             logging: self.logging_config.map(LoggingInput::changes),
             vpc: self.vpc_config.map(VpcInput::network),
+            file_systems: self
+                .file_system_configs
+                .map(|configs| configs.into_iter().map(FileSystemInput::reference).collect()),
         }
     }
 }
@@ -189,6 +200,15 @@ impl LoggingInput {
     }
 }
 
+impl FileSystemInput {
+    fn reference(self) -> FileSystemReference {
+        FileSystemReference {
+            arn: self.arn,
+            local_mount_path: self.local_mount_path,
+        }
+    }
+}
+
 impl VpcInput {
     fn network(self) -> VpcConfig {
         VpcConfig {
@@ -207,11 +227,11 @@ pub(super) fn check_supported(input: &Map<String, Value>) -> Result<(), ApiError
             "Lambent does not implement {name}. Remove it from the request."
         )));
     }
-    // Terraform sends an empty list to say that there are none.
     let file_systems = input.get("FileSystemConfigs").and_then(Value::as_array);
-    if file_systems.is_some_and(|list| !list.is_empty()) {
+    let of_s3 = |config: &Value| config.get("S3FilesConfig").is_some_and(|value| !value.is_null());
+    if file_systems.is_some_and(|list| list.iter().any(of_s3)) {
         return Err(invalid(
-            "Lambent does not implement FileSystemConfigs. Remove it from the request.",
+            "Lambent does not implement S3FilesConfig. Remove it from the request.",
         ));
     }
     Ok(())
@@ -268,9 +288,9 @@ mod tests {
         let check = |input: Value| check_supported(input.as_object().unwrap()).map_err(|error| error.message);
         assert!(check(json!({ "FileSystemConfigs": [], "DurableConfig": null })).is_ok());
         assert!(
-            check(json!({ "FileSystemConfigs": [{}] }))
+            check(json!({ "FileSystemConfigs": [{ "S3FilesConfig": {} }] }))
                 .unwrap_err()
-                .contains("FileSystemConfigs")
+                .contains("S3FilesConfig")
         );
         assert!(
             check(json!({ "TenancyConfig": {} }))

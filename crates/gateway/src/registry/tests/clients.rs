@@ -1,6 +1,8 @@
 //! skopeo and buildah, as Debian ships them.
 
 use super::server::{Registry, login, run, sample_layout, succeed};
+use crate::authorization::Caller;
+use control::KeyPolicy;
 use control::packages::Blob;
 use std::collections::BTreeMap;
 use std::fs;
@@ -170,7 +172,7 @@ async fn skopeo_is_refused_without_the_right_password_and_let_in_with_a_token() 
     }
     let answer = crate::ecr::ecr(
         &registry.gateway,
-        &registry.key.account,
+        &Caller::of(registry.key.clone()),
         "GetAuthorizationToken",
         b"{}",
         "host:1",
@@ -227,4 +229,58 @@ async fn buildah_builds_pushes_and_pulls() {
     let pulled = buildah(&["pull", "--tls-verify=false", "--creds", &credentials, &target]).await;
     let built = buildah(&["images", "--no-trunc", "--quiet", "localhost/app"]).await;
     assert!(built.contains(pulled.trim()), "{built} {pulled}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_key_pushes_and_pulls_where_its_policy_says_also_by_its_token() {
+    let registry = Registry::start().await;
+    let layout = sample_layout();
+    let source = format!("oci:{}:latest", layout.path().display());
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:*:*:repository/team/*"},
+        {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+        {"Effect": "Deny", "Action": "ecr:PutImage", "Resource": "arn:aws:ecr:*:*:repository/team/fixed"}]}"#;
+    let policy = KeyPolicy::parse(policy).unwrap();
+    let control = &registry.gateway.control;
+    let key = control
+        .create_limited_key(&registry.key.account, Some(policy))
+        .await
+        .unwrap();
+    let caller = Caller::of(key.clone());
+    let answer = crate::ecr::ecr(&registry.gateway, &caller, "GetAuthorizationToken", b"{}", "host:1").await;
+    let token = base64_text(
+        answer.unwrap()["authorizationData"][0]["authorizationToken"]
+            .as_str()
+            .unwrap(),
+    );
+    for credentials in [login(&key), token.clone()] {
+        let push = async |name: &str| {
+            let target = registry.image(name);
+            let words = [
+                "copy",
+                "--dest-tls-verify=false",
+                "--dest-creds",
+                &credentials,
+                &source,
+                &target,
+            ];
+            run("skopeo", &words).await
+        };
+        let pushed = push("team/app:1").await;
+        assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+        for name in ["other/app:1", "team/fixed:1"] {
+            let refused = push(name).await;
+            assert!(!refused.status.success(), "{name}");
+            let message = String::from_utf8_lossy(&refused.stderr);
+            // A HEAD has no body that could say more.
+            assert!(message.contains("denied") || message.contains("403"), "{message}");
+        }
+    }
+    control.revoke_access_key(&key.id).await.unwrap();
+    let target = registry.image("team/app:1");
+    let inspect = ["inspect", "--tls-verify=false", "--creds", &token, &target];
+    assert!(
+        !run("skopeo", &inspect).await.status.success(),
+        "the token outlived its key"
+    );
 }

@@ -1,6 +1,7 @@
 //! What the specification says of single requests, with curl.
 
 use super::server::{LAYER, Registry, login, run};
+use crate::authorization::Caller;
 use control::packages::Blob;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -375,7 +376,7 @@ async fn ecr_makes_describes_and_deletes_repositories() {
             let body = body.to_string();
             crate::ecr::ecr(
                 &registry.gateway,
-                &registry.key.account,
+                &Caller::of(registry.key.clone()),
                 operation,
                 body.as_bytes(),
                 "host:9000",

@@ -1,7 +1,7 @@
 //! A gateway with a real record and a real store, of which the registry's paths are served.
 
 use crate::{Gateway, GatewayParts, GatewaySettings};
-use api::{Invocation, InvokeError, Lease, Reply, Worker, WorkerReport};
+use api::{Invocation, InvokeError, Lease, ProvisionReport, ProvisionTarget, Reply, Worker, WorkerReport};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -34,6 +34,19 @@ impl Worker for NoWorker {
 
     async fn retire(&self, _arn: &str, _revisions_kept: &[String]) {}
 
+    async fn provision(&self, _arn: &str, _targets: Vec<ProvisionTarget>) {}
+
+    fn provisioned(&self, _arn: Option<&str>) -> Vec<ProvisionReport> {
+        Vec::new()
+    }
+
+    async fn provisioned_changed(&self, seen: u64) -> u64 {
+        if seen != 0 {
+            std::future::pending::<()>().await;
+        }
+        1
+    }
+
     fn report(&self) -> WorkerReport {
         WorkerReport::default()
     }
@@ -58,6 +71,9 @@ impl Registry {
         let parts = GatewayParts {
             control,
             worker: Arc::new(NoWorker),
+            messaging: crate::Messaging::connect("us-east-1", crate::MessagingSettings::default())
+                .await
+                .unwrap(),
             region: "us-east-1".to_owned(),
             settings: GatewaySettings::default(),
         };

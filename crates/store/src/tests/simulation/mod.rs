@@ -3,7 +3,7 @@
 //! ```text
 //! seed ─> schedule: which process makes its next call to the store, which one dies, how far the clock moves
 //!              │
-//!   push, push, remove, mount, start, collect, collect ── each with a Store of its own over a `GatedStore`
+//!   push, push, remove, mount, start, rotate, collect ──── each with a Store of its own over a `GatedStore`
 //!              │                                              (waits for its turn; loses calls and answers)
 //!              └─> judge: after each change of a root or a record, and each deletion, every record's manifest and
 //!                  chunks lie where a read finds them

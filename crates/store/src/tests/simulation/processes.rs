@@ -41,7 +41,8 @@ impl Process {
                 0..35 => push(&world, &store).await,
                 35..45 => remove(&world, &store).await,
                 45..60 => mount(&world, &store, &idle).await,
-                60..70 => start(&world, &store).await,
+                60..67 => start(&world, &store).await,
+                67..74 => rotate(&world, &store).await,
                 _ => collect(&world, &store).await,
             }
         });
@@ -86,25 +87,35 @@ fn name(world: &World) -> String {
 async fn push(world: &World, store: &Store) {
     let contents: Vec<u64> = (0..=world.random(3)).map(|_| world.random(CONTENTS)).collect();
     match try_push(store, &name(world), &contents).await {
-        Ok(()) => world.see(|seen| seen.pushes += 1),
+        Ok(in_lanes) => world.see(|seen| {
+            seen.pushes += 1;
+            seen.in_lanes += in_lanes;
+        }),
         Err(StoreError::Revoked(_)) => world.see(|seen| seen.pushes_revoked += 1),
         Err(error) => check(&error),
     }
 }
 
-async fn try_push(store: &Store, name: &str, contents: &[u64]) -> Result<(), StoreError> {
+/// Gives the number of chunks that are popular, and so lie under a lane's salt.
+async fn try_push(store: &Store, name: &str, contents: &[u64]) -> Result<u64, StoreError> {
     let push = store.begin_push().await?;
     let root = push.root().clone();
-    let chunks = put_chunks(
-        store,
-        root.generation,
-        contents.iter().map(|content| (root.salt, *content)),
-    )
-    .await?;
+    let popular = store.popular_chunks(root.generation).await?;
+    let lane = popular.lane(&account(), name) + 1;
+    let salted = |content: &u64| {
+        let shared = ChunkId::of(&[&root.salt[..], &content.to_le_bytes()].concat());
+        let mut salt = root.salt;
+        salt[0] ^= if popular.contains(&shared) { lane as u8 } else { 0 };
+        (salt, *content)
+    };
+    let salted: Vec<_> = contents.iter().map(salted).collect();
+    let in_lanes = salted.iter().filter(|(salt, _)| *salt != root.salt).count();
+    let chunks = put_chunks(store, root.generation, salted.into_iter()).await?;
     let manifest = Manifest::seal(&draft(root.generation, chunks), &DATA_KEY, b"wrapped", nonce(store));
     let id = store.put_manifest(root.generation, manifest.into()).await?;
     let record = format!("{} {id}", root.generation);
-    push.commit((&account(), name), id, record.into()).await
+    push.commit((&account(), name), id, record.into()).await?;
+    Ok(in_lanes as u64)
 }
 
 type DraftChunks = Vec<(ChunkEntry, Option<ChunkKey>)>;
@@ -224,11 +235,29 @@ async fn try_start(world: &World, store: &Store) -> Result<(), StoreError> {
     store.put_start_pack(generation, manifest, sealed.into()).await
 }
 
+/// Wraps an image's key anew, as a rotation does.
+async fn rotate(world: &World, store: &Store) {
+    match try_rotate(world, store).await {
+        Ok(()) => world.see(|seen| seen.rotations += 1),
+        Err(error) => check(&error),
+    }
+}
+
+async fn try_rotate(world: &World, store: &Store) -> Result<(), StoreError> {
+    let record = store.get_record(&account(), &name(world)).await?;
+    let (_, manifest) = parse_record(&record);
+    let anew = Bytes::from_static(b"wrapped anew");
+    store.put_wrapped_key(manifest, anew).await?;
+    world.wrapped_anew(manifest);
+    Ok(())
+}
+
 fn gc_settings() -> GcSettings {
     GcSettings {
         retire_after: GRACE,
         expire_after: GRACE,
         delete_after: GRACE,
+        popular_above: Some(1),
         ..GcSettings::default()
     }
 }
@@ -251,6 +280,7 @@ async fn collect(world: &World, store: &Store) {
                 seen.manifests_moved += report.manifests_moved;
                 seen.roots_deleted += deleted;
                 seen.pushes_revoked += report.pushes_revoked;
+                seen.keys_deleted += if settings.is_dry_run { 0 } else { report.keys_deleted };
             });
         }
         Err(error) => check(&error),
@@ -316,7 +346,7 @@ pub(super) async fn settle(world: &Rc<World>) {
     let objects: Vec<_> = world.objects().list(None).try_collect().await.unwrap();
     for key in objects.iter().map(|object| &object.location) {
         let tree = key.as_ref().split('/').next().unwrap();
-        if let ("chunks" | "manifests", Some(id)) = (tree, layout::id(key)) {
+        if let ("chunks" | "manifests" | "keys", Some(id)) = (tree, layout::id(key)) {
             assert!(needed.contains(&id), "{key} is dead and was not deleted");
         }
         if layout::TREES.contains(&tree) && tree != "pushes" {

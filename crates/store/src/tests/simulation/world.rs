@@ -11,7 +11,7 @@ use futures::FutureExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -41,6 +41,9 @@ pub(super) struct Seen {
     pub(super) manifests_moved: u64,
     pub(super) roots_deleted: u64,
     pub(super) alarms: u64,
+    pub(super) rotations: u64,
+    pub(super) keys_deleted: u64,
+    pub(super) in_lanes: u64,
     pub(super) deaths: u64,
     pub(super) judgements: u64,
 }
@@ -55,6 +58,9 @@ impl Seen {
             && self.collections > 0
             && self.manifests_moved > 0
             && self.roots_deleted > 0
+            && self.rotations > 0
+            && self.keys_deleted > 0
+            && self.in_lanes > 0
             && self.deaths > 0
     }
 }
@@ -70,6 +76,9 @@ impl AddAssign for Seen {
         self.manifests_moved += other.manifests_moved;
         self.roots_deleted += other.roots_deleted;
         self.alarms += other.alarms;
+        self.rotations += other.rotations;
+        self.keys_deleted += other.keys_deleted;
+        self.in_lanes += other.in_lanes;
         self.deaths += other.deaths;
         self.judgements += other.judgements;
     }
@@ -80,6 +89,8 @@ struct State {
     now_ms: u64,
     /// Since when a manifest has no record any more.
     gone: HashMap<String, u64>,
+    /// Manifests whose keys a rotation has wrapped anew.
+    wrapped_anew: HashSet<ChunkId>,
     /// Whether something changed that the judge should look at.
     is_dirty: bool,
     faults: bool,
@@ -115,7 +126,7 @@ impl Shared {
     /// Notes what is about to change: a record that goes leaves its manifest without one.
     pub(super) fn before_write(&self, objects: &Arc<InMemory>, key: &Path) {
         let tree = key.as_ref().split('/').next();
-        if matches!(tree, Some("roots" | "images" | "chunks" | "manifests")) {
+        if matches!(tree, Some("roots" | "images" | "chunks" | "manifests" | "keys")) {
             self.lock().is_dirty = true;
         }
         if tree == Some("images")
@@ -136,6 +147,7 @@ impl World {
             random,
             now_ms: 1_000_000_000,
             gone: HashMap::new(),
+            wrapped_anew: HashSet::new(),
             is_dirty: false,
             faults: true,
             seen: Seen::default(),
@@ -195,6 +207,10 @@ impl World {
         self.store(self.objects())
     }
 
+    pub(super) fn wrapped_anew(&self, manifest: ChunkId) {
+        self.shared.lock().wrapped_anew.insert(manifest);
+    }
+
     /// Whether a reader may count on a manifest: it has a record, or had one until a grace ago.
     pub(super) fn must_be_readable(&self, manifest: ChunkId) -> bool {
         let state = self.shared.lock();
@@ -220,6 +236,10 @@ impl World {
             let roots = || readable.iter().copied().filter(|root| *root >= one.generation);
             let manifest = self.find(roots(), |root| layout::manifest(root, one.manifest)).await;
             let manifest = manifest.unwrap_or_else(|| panic!("{} has lost its manifest", one.name));
+            if self.shared.lock().wrapped_anew.contains(&one.manifest) {
+                let key = store.get_wrapped_key(one.manifest).await.unwrap();
+                assert!(key.is_some(), "{} has lost its newest key", one.name);
+            }
             for id in Manifest::decode(&manifest)
                 .unwrap()
                 .entries()

@@ -42,14 +42,28 @@ impl Environment {
 
     pub(super) async fn start_with(connector: Option<Connector>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_as(listener, connector, 1)
+    }
+
+    /// Whose runtime takes several invocations at once.
+    pub(super) async fn of_many(invocations_max: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_as(listener, None, invocations_max)
+    }
+
+    fn start_as(listener: TcpListener, connector: Option<Connector>, invocations_max: usize) -> Self {
         let address = listener.local_addr().unwrap();
-        let function = FunctionDescription {
-            name: "hello".to_owned(),
-            version: "7".to_owned(),
-            handler: "app.handler".to_owned(),
-            account: "123456789012".to_owned(),
+        let parts = RuntimeApiParts {
+            function: FunctionDescription {
+                name: "hello".to_owned(),
+                version: "7".to_owned(),
+                handler: "app.handler".to_owned(),
+                account: "123456789012".to_owned(),
+            },
+            connector,
+            invocations_max,
         };
-        let (api, events) = RuntimeApi::serve(listener, RuntimeApiParts { function, connector });
+        let (api, events) = RuntimeApi::serve(listener, parts);
         Self { api, address, events }
     }
 

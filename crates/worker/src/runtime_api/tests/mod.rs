@@ -6,5 +6,6 @@ mod extensions;
 mod hostile;
 mod invocations;
 mod machine;
+mod many;
 mod streams;
 mod subscribers;

@@ -240,3 +240,32 @@ async fn lambda_runtime_echoes_fails_and_streams() {
     assert_eq!(streamed, lines(1000));
     check_echo(&mut environment, "two").await;
 }
+
+#[tokio::test]
+async fn lambda_runtime_takes_several_events_at_once() {
+    let mut environment = Environment::of_many(3).await;
+    let mut command = tools::rust();
+    command.env("AWS_LAMBDA_MAX_CONCURRENCY", "3");
+    let (_runtime, _directory) = spawn(&mut command, &environment, "none", "");
+    environment
+        .expect(&[RuntimeEvent::RuntimeReady, RuntimeEvent::AllIdle])
+        .await;
+    for round in 0..3 {
+        let answers = ["a", "b", "c"].map(|id| {
+            let id = format!("{id}-{round}");
+            let event = invocation(&id, r#"{"together":3}"#);
+            (id, environment.api.deliver(&event, deadline_ms()).unwrap())
+        });
+        for (id, answer) in answers {
+            let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+            let RuntimeAnswer::Response {
+                body: Body::Whole(body),
+                ..
+            } = answer
+            else {
+                panic!("{answer:?}");
+            };
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["id"], id);
+        }
+    }
+}

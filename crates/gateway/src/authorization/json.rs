@@ -1,0 +1,135 @@
+//! Actions and resources of the services that speak JSON 1.1.
+//!
+//! Source: the service authorization reference's pages of CloudWatch Logs, Elastic Container Registry and Application
+//! Auto Scaling. A log group without a stream is `…:log-group:NAME:log-stream:`, as AWS's own refusals say it, so that the
+//! usual `…:log-group:NAME:*` covers it.
+
+use super::{Caller, NotAuthorized};
+use crate::Gateway;
+use chunk::Account;
+use serde_json::Value;
+
+/// Members that name a log group, in the order in which they count.
+const LOG_GROUP_MEMBERS: [&str; 2] = ["logGroupName", "logGroupIdentifier"];
+
+/// Whether the key's policy allows an operation. `service` is the signing name.
+pub(crate) fn check(
+    gateway: &Gateway,
+    caller: &Caller,
+    (service, operation): (&str, &str),
+    body: &[u8],
+) -> Result<(), NotAuthorized> {
+    if !caller.is_limited() {
+        return Ok(());
+    }
+    // What is no JSON names nothing, and is refused by its handler.
+    let input: Value = serde_json::from_slice(body).unwrap_or_default();
+    let action = format!("{service}:{operation}");
+    let mut resources = resources((&gateway.region, &caller.account), (service, operation), &input).into_iter();
+    resources.try_for_each(|resource| caller.check(&action, &resource))
+}
+
+/// All that must be allowed; never nothing.
+fn resources((region, account): (&str, &Account), (service, operation): (&str, &str), input: &Value) -> Vec<String> {
+    let own = format!("arn:aws:{service}:{region}:{account}");
+    match (service, operation) {
+        ("logs", _) => vec![log_stream(&own, input)],
+        ("ecr", "GetAuthorizationToken") => vec!["*".to_owned()],
+        ("ecr", _) => repositories(&own, input),
+        ("application-autoscaling", _) => vec![format!("{own}:scalable-target/*")],
+        _ => vec!["*".to_owned()],
+    }
+}
+
+fn log_stream(own: &str, input: &Value) -> String {
+    let group = LOG_GROUP_MEMBERS
+        .iter()
+        .find_map(|name| input[name].as_str())
+        .unwrap_or_default();
+    let group = match group.split_once(":log-group:") {
+        Some((_, name)) => name.strip_suffix(":*").unwrap_or(name),
+        None => group,
+    };
+    let stream = input["logStreamName"].as_str().unwrap_or_default();
+    format!("{own}:log-group:{group}:log-stream:{stream}")
+}
+
+fn repositories(own: &str, input: &Value) -> Vec<String> {
+    let one = input["repositoryName"].as_str();
+    let more = input["repositoryNames"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let named: Vec<String> = one
+        .into_iter()
+        .chain(more)
+        .map(|name| format!("{own}:repository/{name}"))
+        .collect();
+    if named.is_empty() {
+        return vec![format!("{own}:repository/*")];
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn resources_are_named_as_policies_name_them() {
+        let account: Account = "123456789012".parse().unwrap();
+        let check = |service: &str, operation: &str, input: Value, expected: &[&str]| {
+            let found = resources(("us-east-1", &account), (service, operation), &input);
+            assert_eq!(found, expected, "{service}:{operation} {input}");
+        };
+        let logs = "arn:aws:logs:us-east-1:123456789012:log-group";
+        let group = format!("{logs}:/aws/lambda/f:log-stream:");
+        check(
+            "logs",
+            "FilterLogEvents",
+            json!({"logGroupName": "/aws/lambda/f"}),
+            &[&group],
+        );
+        check(
+            "logs",
+            "FilterLogEvents",
+            json!({"logGroupIdentifier": format!("{logs}:/aws/lambda/f")}),
+            &[&group],
+        );
+        check(
+            "logs",
+            "GetLogEvents",
+            json!({"logGroupName": "/aws/lambda/f", "logStreamName": "s"}),
+            &[&format!("{group}s")],
+        );
+        check(
+            "logs",
+            "DescribeLogGroups",
+            json!({}),
+            &[&format!("{logs}::log-stream:")],
+        );
+        check(
+            "logs",
+            "DescribeLogGroups",
+            Value::Null,
+            &[&format!("{logs}::log-stream:")],
+        );
+        let repository = "arn:aws:ecr:us-east-1:123456789012:repository";
+        check(
+            "ecr",
+            "CreateRepository",
+            json!({"repositoryName": "a/b"}),
+            &[&format!("{repository}/a/b")],
+        );
+        check(
+            "ecr",
+            "DescribeRepositories",
+            json!({"repositoryNames": ["a", "b"]}),
+            &[&format!("{repository}/a"), &format!("{repository}/b")],
+        );
+        check("ecr", "DescribeRepositories", json!({}), &[&format!("{repository}/*")]);
+        check("ecr", "GetAuthorizationToken", json!({}), &["*"]);
+    }
+}

@@ -1,0 +1,209 @@
+//! Actions and resources of the Lambda API, and who may invoke a function of another account.
+//!
+//! Source: "Actions, resources, and condition keys for AWS Lambda" of the service authorization reference. A function that
+//! is named with a qualifier is the resource `…:function:NAME:QUALIFIER`, in every operation.
+
+use super::{Caller, NotAuthorized};
+use crate::lambda::ApiError;
+use crate::lambda::function_name::NameParts;
+use crate::{Gateway, query};
+use chunk::Account;
+use serde_json::{Map, Value};
+
+/// Operations whose action has no resource, though their input names something.
+const WITHOUT_RESOURCE: &[&str] = &[
+    "CreateEventSourceMapping",
+    "ListEventSourceMappings",
+    "ListLayerVersions",
+];
+
+const INVOKE: &str = "lambda:InvokeFunction";
+
+/// Whether the key's policy allows an operation of the Lambda API with this input.
+pub(crate) fn check(
+    gateway: &Gateway,
+    caller: &Caller,
+    operation: &str,
+    input: &Map<String, Value>,
+) -> Result<(), NotAuthorized> {
+    if !caller.is_limited() {
+        return Ok(());
+    }
+    let (region, account) = (&gateway.region, &caller.account);
+    caller.check(&action(operation), &resource(region, account, operation, input))?;
+    // A function may not bring in a layer that its maker may not read.
+    let layers = input.get("Layers").and_then(Value::as_array).into_iter().flatten();
+    let mut arns = layers.filter_map(Value::as_str);
+    arns.try_for_each(|arn| caller.check("lambda:GetLayerVersion", arn))
+}
+
+/// Whether a caller may invoke the function that a path names; gives the function's owner.
+///
+/// A function of another account needs both: the key's policy, and a statement of the function's own. Whether such a
+/// function exists is told to nobody who may not invoke it. Reads the record where the function is another account's.
+pub(crate) async fn admit_invocation(
+    gateway: &Gateway,
+    caller: &Caller,
+    name: &str,
+    query: Option<&str>,
+) -> Result<Account, ApiError> {
+    let named = NameParts::read(name);
+    let other = named.account.and_then(|account| account.parse::<Account>().ok());
+    let other = other.filter(|account| *account != caller.account);
+    if other.is_none() && !caller.is_limited() {
+        return Ok(caller.account.clone());
+    }
+    let mut pairs = query::pairs(query.unwrap_or_default());
+    let asked = pairs.find(|(name, value)| name == "Qualifier" && !value.is_empty());
+    let asked = asked.map(|(_, value)| value);
+    let qualifier = named.qualifier.or(asked.as_deref());
+    let owner = other.as_ref().unwrap_or(&caller.account);
+    let arn = function_arn(named.region.unwrap_or(&gateway.region), owner, named.name, qualifier);
+    caller.check(INVOKE, &arn)?;
+    if let Some(owner) = &other {
+        let control = &gateway.control;
+        let may = named.region.is_none_or(|region| region == gateway.region)
+            && control
+                .may_invoke(owner, named.name, qualifier, &caller.account)
+                .await?;
+        if !may {
+            return Err(caller.not_let_in(INVOKE, &arn).into());
+        }
+    }
+    Ok(owner.clone())
+}
+
+/// Most actions are called as their operations are.
+fn action(operation: &str) -> String {
+    let name = match operation {
+        "GetLayerVersionByArn" => "GetLayerVersion",
+        name => name,
+    };
+    format!("lambda:{name}")
+}
+
+fn resource(region: &str, account: &Account, operation: &str, input: &Map<String, Value>) -> String {
+    let text = |name: &str| input.get(name).and_then(Value::as_str);
+    if WITHOUT_RESOURCE.contains(&operation) {
+        return "*".to_owned();
+    }
+    if operation == "GetLayerVersionByArn" {
+        return text("Arn").unwrap_or("*").to_owned();
+    }
+    if let Some(name) = text("FunctionName") {
+        return named_arn(region, account, name, text("Qualifier"));
+    }
+    if let Some(name) = text("LayerName") {
+        return layer_arn(region, account, name, input.get("VersionNumber"));
+    }
+    if let Some(id) = text("UUID") {
+        return format!("arn:aws:lambda:{region}:{account}:event-source-mapping:{id}");
+    }
+    // Tags, and code signing.
+    text("Resource")
+        .or_else(|| text("CodeSigningConfigArn"))
+        .unwrap_or("*")
+        .to_owned()
+}
+
+fn named_arn(region: &str, account: &Account, name: &str, qualifier: Option<&str>) -> String {
+    let named = NameParts::read(name);
+    let owner = named.account.and_then(|account| account.parse().ok());
+    function_arn(
+        named.region.unwrap_or(region),
+        owner.as_ref().unwrap_or(account),
+        named.name,
+        named.qualifier.or(qualifier),
+    )
+}
+
+/// Of a function, as policies name it.
+pub(crate) fn function_arn(region: &str, account: &Account, name: &str, qualifier: Option<&str>) -> String {
+    let qualifier = qualifier.map_or_else(String::new, |qualifier| format!(":{qualifier}"));
+    format!("arn:aws:lambda:{region}:{account}:function:{name}{qualifier}")
+}
+
+fn layer_arn(region: &str, account: &Account, name: &str, version: Option<&Value>) -> String {
+    let version = version
+        .filter(|version| version.is_u64())
+        .map_or_else(String::new, |version| format!(":{version}"));
+    if name.starts_with("arn:") {
+        return format!("{name}{version}");
+    }
+    format!("arn:aws:lambda:{region}:{account}:layer:{name}{version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_operation_has_its_action_and_its_resource() {
+        let account: Account = "123456789012".parse().unwrap();
+        let own = "arn:aws:lambda:us-east-1:123456789012";
+        let cases = [
+            ("GetFunction", json!({"FunctionName": "f"}), format!("{own}:function:f")),
+            (
+                "GetFunction",
+                json!({"FunctionName": "f", "Qualifier": "1"}),
+                format!("{own}:function:f:1"),
+            ),
+            (
+                "GetFunction",
+                json!({"FunctionName": "f:live"}),
+                format!("{own}:function:f:live"),
+            ),
+            (
+                "GetFunction",
+                json!({"FunctionName": format!("{own}:function:f")}),
+                format!("{own}:function:f"),
+            ),
+            (
+                "DeleteFunction",
+                json!({"FunctionName": "999999999999:function:f"}),
+                "arn:aws:lambda:us-east-1:999999999999:function:f".to_owned(),
+            ),
+            ("ListFunctions", json!({"MaxItems": 1}), "*".to_owned()),
+            ("GetAccountSettings", json!({}), "*".to_owned()),
+            (
+                "PublishLayerVersion",
+                json!({"LayerName": "l"}),
+                format!("{own}:layer:l"),
+            ),
+            (
+                "GetLayerVersion",
+                json!({"LayerName": "l", "VersionNumber": 2}),
+                format!("{own}:layer:l:2"),
+            ),
+            (
+                "DeleteLayerVersion",
+                json!({"LayerName": format!("{own}:layer:l"), "VersionNumber": 2}),
+                format!("{own}:layer:l:2"),
+            ),
+            (
+                "GetLayerVersionByArn",
+                json!({"Arn": format!("{own}:layer:l:2")}),
+                format!("{own}:layer:l:2"),
+            ),
+            ("ListLayerVersions", json!({"LayerName": "l"}), "*".to_owned()),
+            (
+                "ListTags",
+                json!({"Resource": format!("{own}:function:f")}),
+                format!("{own}:function:f"),
+            ),
+            (
+                "GetEventSourceMapping",
+                json!({"UUID": "u"}),
+                format!("{own}:event-source-mapping:u"),
+            ),
+            ("ListEventSourceMappings", json!({"FunctionName": "f"}), "*".to_owned()),
+        ];
+        for (operation, input, expected) in cases {
+            let found = resource("us-east-1", &account, operation, input.as_object().unwrap());
+            assert_eq!(found, expected, "{operation} {input}");
+        }
+        assert_eq!(action("GetLayerVersionByArn"), "lambda:GetLayerVersion");
+        assert_eq!(action("PublishVersion"), "lambda:PublishVersion");
+    }
+}

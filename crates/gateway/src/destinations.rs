@@ -1,0 +1,127 @@
+//! Tells destinations and dead-letter queues of events that have ended: claims what is due, delivers, and settles.
+//!
+//! A delivery is in the record from the commit that forgot its event until a destination has taken it, so each is
+//! delivered at least once. While a destination is down it is tried again after 1 s and then twice as long each time, up
+//! to 5 min; after the setting `deliver_for` it is kept as a failure, to be listed.
+
+mod deliver;
+mod target;
+
+pub(crate) use target::Target;
+
+use crate::Gateway;
+use crate::asynchronous::backoff;
+use crate::messaging::SendError;
+use control::{ControlError, QueuedDelivery};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Deliveries under way at once. Each holds its body, at most some 7 MiB, and mostly waits for another server.
+const DELIVERIES_MAX: usize = 64;
+/// How long a claim holds: the longest call of the SDK, 65 s, to find a queue and again to send, and time to write.
+const CLAIM_MS: u64 = 5 * 60 * 1000;
+/// Longest sleep between two looks at the record, should a bell be missed.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Wait after the record failed; it doubles with each failure, up to [`RECORD_WAIT_MAX`].
+const RECORD_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait after the record failed.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Delivers until told to stop; what is under way goes on in the gateway's tasks.
+pub(crate) async fn dispatch(gateway: &Gateway, stop: &CancellationToken) {
+    let room = Arc::new(Semaphore::new(DELIVERIES_MAX));
+    let bell = gateway.control.deliveries_added();
+    let mut failures = 0;
+    while !stop.is_cancelled() {
+        let started = tokio::select! {
+            () = stop.cancelled() => return,
+            started = start_due(gateway, &room) => started,
+        };
+        let wait = match started {
+            Ok(wait) => {
+                failures = 0;
+                wait
+            }
+            Err(error) => {
+                failures += 1;
+                let wait = backoff(RECORD_WAIT, RECORD_WAIT_MAX, failures);
+                warn!("cannot claim deliveries, trying again after {wait:?}: {error}");
+                wait
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = bell.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Starts all that is due, as there is room. How long nothing else will be.
+async fn start_due(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<Duration, ControlError> {
+    while claim(gateway, room).await? {}
+    let due_ms = gateway.control.next_delivery_due().await?;
+    let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(gateway.now_ms())));
+    Ok(wait.map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX)))
+}
+
+/// Starts what is due and has room. Whether there was any.
+async fn claim(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<bool, ControlError> {
+    // The semaphore is never closed.
+    let Ok(first) = Arc::clone(room).acquire_owned().await else {
+        return Ok(false);
+    };
+    let mut permits = vec![first];
+    while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
+        permits.push(permit);
+    }
+    let limit = u32::try_from(permits.len()).unwrap_or(1);
+    let claimed = gateway.control.claim_deliveries(limit, CLAIM_MS).await?;
+    let any = !claimed.is_empty();
+    for (delivery, permit) in claimed.into_iter().zip(permits) {
+        gateway.tasks.spawn(run(gateway.clone(), delivery, permit));
+    }
+    Ok(any)
+}
+
+async fn run(gateway: Gateway, queued: QueuedDelivery, permit: OwnedSemaphorePermit) {
+    let delivered = deliver::deliver(&gateway, &queued.delivery).await;
+    let age = Duration::from_millis(gateway.now_ms().saturating_sub(queued.created_ms));
+    let settings = &gateway.settings;
+    let wait = backoff(settings.backoff_first, settings.backoff_max, queued.attempts);
+    let (result, settled) = match &delivered {
+        Ok(()) => ("delivered", gateway.control.finish_delivery(&queued.id).await),
+        Err(error) if error.is_final || age + wait > settings.deliver_for => {
+            (FAILED, give_up(&gateway, &queued, error).await)
+        }
+        Err(error) => {
+            let (kind, function) = (queued.delivery.kind.as_str(), &queued.delivery.function);
+            tracing::debug!(kind, function, "a delivery is tried again after {wait:?}: {error}");
+            let due_ms = gateway.now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 2);
+            ("retried", gateway.control.retry_delivery(&queued.id, due_ms).await)
+        }
+    };
+    gateway.metrics.delivery(queued.delivery.kind.as_str(), result);
+    if let Err(error) = settled {
+        warn!("a delivery may be made once more, when its claim runs out: {error}");
+    }
+    drop(permit);
+}
+
+const FAILED: &str = "failed";
+
+async fn give_up(gateway: &Gateway, queued: &QueuedDelivery, error: &SendError) -> Result<(), ControlError> {
+    let delivery = &queued.delivery;
+    warn!(
+        kind = delivery.kind.as_str(),
+        function = delivery.function,
+        request_id = delivery.request_id,
+        attempts = queued.attempts,
+        "a delivery is given up and kept (lambent function failures {}): {error}",
+        delivery.function
+    );
+    gateway.control.fail_delivery(&queued.id, &error.to_string()).await
+}
