@@ -275,24 +275,17 @@ fn spawner_of(parent: u32, cgroup: &str) -> i32 {
     spawner.parse().unwrap()
 }
 
+/// Set for a process that is to be a caller that is killed: the name of its groups.
+const ROLE: &str = "LAMBENT_TEST_CALLER";
+
 /// This test runs itself again as the caller that is killed.
 #[test]
 fn kill_9_of_the_caller_leaves_nothing() {
-    const ROLE: &str = "LAMBENT_TEST_CALLER";
     if let Ok(mark) = std::env::var(ROLE) {
         return be_killed(&mark);
     }
     let mark = unique();
-    let mut caller = Command::new(std::env::current_exe().unwrap());
-    caller
-        .args(["--exact", "kill_9_of_the_caller_leaves_nothing", "--nocapture"])
-        .env(ROLE, &mark);
-    let mut caller = caller.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(caller.stdout.take().unwrap()).lines();
-    let ready = lines
-        .map_while(Result::ok)
-        .find_map(|line| line.split_once("ready ").map(|(_, rest)| rest.to_owned()));
-    let directory = ready.expect("the caller made its sandboxes");
+    let (mut caller, directory) = caller(&mark);
     caller.kill().unwrap();
     caller.wait().unwrap();
     gone(&mark);
@@ -301,6 +294,46 @@ fn kill_9_of_the_caller_leaves_nothing() {
     });
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&directory));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// Another process with a spawner and two sandboxes, and the directory that it leaves when it is killed.
+fn caller(mark: &str) -> (std::process::Child, String) {
+    let mut caller = Command::new(std::env::current_exe().unwrap());
+    caller
+        .args(["--exact", "kill_9_of_the_caller_leaves_nothing", "--nocapture"])
+        .env(ROLE, mark);
+    let mut caller = caller.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(caller.stdout.take().unwrap()).lines();
+    let ready = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("ready ").map(|(_, rest)| rest.to_owned()));
+    (caller, ready.expect("the caller made its sandboxes"))
+}
+
+#[test]
+fn a_successor_waits_for_the_end_of_its_predecessor() {
+    let fixture = Fixture::new();
+    let mark = unique();
+    let (mut caller, directory) = caller(&mark);
+    let predecessor = rustix::process::Pid::from_raw(spawner_of(caller.id(), &mark)).unwrap();
+    let signal = |signal| rustix::process::kill_process(predecessor, signal).unwrap();
+    // It will hear of its caller's death late.
+    signal(rustix::process::Signal::STOP);
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    let name = mark.clone();
+    let successor = std::thread::spawn(move || start(&name));
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert!(!successor.is_finished(), "the predecessor could take its groups away");
+    }
+    signal(rustix::process::Signal::CONT);
+    let successor = successor.join().unwrap();
+    let mut spec = fixture.spec();
+    spec.name = "after".to_owned();
+    let made = successor.create(&spec).unwrap();
+    assert_eq!(sh(&made, "echo alive"), "alive");
     fs::remove_dir_all(directory).unwrap();
 }
 
@@ -322,6 +355,9 @@ fn a_successor_clears_what_was_left_under_its_name() {
     let mark = unique();
     let _process = marked(&sandbox, &mark);
     sandbox.freeze().unwrap();
+    let predecessor = spawner_of(std::process::id(), &fixture.cgroup);
+    let predecessor = rustix::process::Pid::from_raw(predecessor).unwrap();
+    rustix::process::kill_process(predecessor, rustix::process::Signal::KILL).unwrap();
     let successor = start(&fixture.cgroup);
     assert_eq!(processes_with(&mark), [0; 0]);
     let made = successor.create(&fixture.spec()).unwrap();

@@ -1,5 +1,6 @@
 //! Where this host keeps which controller.
 
+use super::claim::await_predecessor;
 use super::{clear, failed, write};
 use crate::error::SandboxError;
 use serde::{Deserialize, Serialize};
@@ -48,9 +49,11 @@ pub(super) struct Hierarchy {
 const PID_MAX_DEFAULT: u64 = 32_768;
 
 impl Layout {
-    /// Finds the hierarchies, ends what a predecessor left in groups of this name, and makes the groups.
+    /// Finds the hierarchies, waits for a predecessor of this name that is about to end, ends what it left, and makes the
+    /// groups.
     pub(crate) fn make(name: &str) -> Result<Self, SandboxError> {
         let layout = Self::find(name)?;
+        await_predecessor(&layout)?;
         clear(&layout)?;
         for directory in layout.directories() {
             fs::create_dir(directory).map_err(|source| failed("make", directory, source))?;

@@ -7,11 +7,13 @@
 //! Where a version 2 tree exists, even an empty one beside version 1 controllers, it freezes, kills and accounts: a
 //! process that it has frozen can still be killed, and a process can be born into it.
 
+mod claim;
 mod clear;
 mod freezer;
 mod group;
 mod layout;
 
+pub(crate) use claim::Claim;
 pub(crate) use clear::clear;
 pub(crate) use group::{Group, Limits};
 pub(crate) use layout::Layout;

@@ -1,7 +1,7 @@
 //! The spawner's own process: forks a builder for each request, and ends everything when the caller is gone.
 
 use super::builder;
-use crate::cgroup::clear;
+use crate::cgroup::{Claim, clear};
 use crate::kernel::{self, Blocked, Forked};
 use crate::outbound;
 use crate::seccomp::Filters;
@@ -27,35 +27,44 @@ pub fn run_spawner() -> ExitCode {
     }
 }
 
+/// What a fork of the spawner must not keep: it would hide the spawner's death.
+struct Link {
+    socket: OwnedFd,
+    claim: Claim,
+}
+
 fn serve() -> io::Result<()> {
-    let mut socket = Some(settle()?);
+    let socket = settle()?;
     let filters = Filters::build();
-    let begin = socket.as_ref().map(socket::receive::<ToSpawner>).transpose()?.flatten();
+    let begin = socket::receive::<ToSpawner>(&socket)?;
     let Some((ToSpawner::Begin { groups, name }, _)) = begin else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "standard input is not the socket of a Spawner",
         ));
     };
-    let served = serve_requests(&mut socket, &filters);
+    let claim = Claim::take(&groups).map_err(io::Error::other)?;
+    let mut link = Some(Link { socket, claim });
+    let served = serve_requests(&mut link, &filters);
     // With the socket closed, a caller that still lives learns at once that we are gone.
-    drop(socket);
+    let claim = link.map(|Link { socket: _, claim }| claim);
     clear(&groups).map_err(io::Error::other)?;
     outbound::clear(&name);
+    drop(claim);
     served
 }
 
-fn serve_requests(socket: &mut Option<OwnedFd>, filters: &Filters) -> io::Result<()> {
-    if let Some(socket) = socket {
-        socket::send(socket, &SpawnerReady, &[])?;
+fn serve_requests(link: &mut Option<Link>, filters: &Filters) -> io::Result<()> {
+    if let Some(link) = link {
+        socket::send(&link.socket, &SpawnerReady, &[])?;
     }
-    while let Some(open) = socket {
-        let Some((message, descriptors)) = socket::receive::<ToSpawner>(open)? else {
+    while let Some(open) = link {
+        let Some((message, descriptors)) = socket::receive::<ToSpawner>(&open.socket)? else {
             break;
         };
         match message {
-            ToSpawner::Create(request) => create(socket, &request, descriptors, filters),
-            ToSpawner::Criu(request) => run_criu(socket, &request, descriptors),
+            ToSpawner::Create(request) => create(link, &request, descriptors, filters),
+            ToSpawner::Criu(request) => run_criu(link, &request, descriptors),
             ToSpawner::Begin { .. } => {}
         }
     }
@@ -63,7 +72,7 @@ fn serve_requests(socket: &mut Option<OwnedFd>, filters: &Filters) -> io::Result
 }
 
 /// Forks the builder. Its answer goes straight to the caller; only a failed fork is reported from here.
-fn create(socket: &mut Option<OwnedFd>, request: &CreateRequest, descriptors: Vec<OwnedFd>, filters: &Filters) {
+fn create(link: &mut Option<Link>, request: &CreateRequest, descriptors: Vec<OwnedFd>, filters: &Filters) {
     let mut descriptors = descriptors.into_iter();
     let Some(control) = descriptors.next() else {
         return;
@@ -72,8 +81,7 @@ fn create(socket: &mut Option<OwnedFd>, request: &CreateRequest, descriptors: Ve
     match kernel::fork().step(|| "fork".to_owned()) {
         Ok(Forked::Parent(_)) => {}
         Ok(Forked::Child) => {
-            // A builder or an init that held a copy would keep the socket open after the spawner's death.
-            drop(socket.take());
+            drop(link.take());
             builder::run(spawner, request, &control, descriptors.collect(), filters);
         }
         Err(failure) => report(&control, failure),
@@ -81,14 +89,14 @@ fn create(socket: &mut Option<OwnedFd>, request: &CreateRequest, descriptors: Ve
 }
 
 /// Forks the guide, which answers by itself; after a failed fork its socket closes.
-fn run_criu(socket: &mut Option<OwnedFd>, request: &CriuRequest, descriptors: Vec<OwnedFd>) {
+fn run_criu(link: &mut Option<Link>, request: &CriuRequest, descriptors: Vec<OwnedFd>) {
     let mut descriptors = descriptors.into_iter();
     let Some(control) = descriptors.next() else {
         return;
     };
     let spawner = rustix::process::getpid();
     if let Ok(Forked::Child) = kernel::fork() {
-        drop(socket.take());
+        drop(link.take());
         run_guide(spawner, request, &control, descriptors.collect());
     }
 }
