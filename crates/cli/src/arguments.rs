@@ -170,7 +170,7 @@ pub(crate) struct UpArguments {
     /// Memory for the answers that functions keep by the tag lambent:response-cache, all together
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     pub(crate) response_cache: Size,
-    /// How often provisioned concurrency that follows a target is decided on
+    /// How often provisioned concurrency that follows a target is decided on; at least 1s
     #[arg(long, value_name = "AGE", default_value = "1m")]
     pub(crate) scaling_period: Age,
     /// A directory that functions may mount at /mnt/... as they do EFS, to be changed by them or not; may be given

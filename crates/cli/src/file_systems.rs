@@ -10,7 +10,7 @@ use rustix::fs::Access;
 use sandbox::SharedAccess;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use worker::FileSystem;
 
@@ -83,9 +83,9 @@ impl FileSystemArgument {
         }
         rustix::fs::access(&directory, Access::READ_OK | Access::EXEC_OK)
             .with_context(|| format!("cannot read {shown}"))?;
-        if self.access == SharedAccess::ReadWrite && facts.uid() == 0 {
+        if self.access == SharedAccess::ReadWrite && (facts.uid() == 0 || facts.gid() == 0) {
             bail!(
-                "{shown} belongs to root, and functions would write files as root: give it an owner of its own \
+                "{shown} belongs to root or root's group, and functions would write files as root: give it an owner of its own \
                  (chown 100000:100000 {shown}), or share it read-only ({}={shown}:ro)",
                 self.name
             );
@@ -103,10 +103,19 @@ pub(crate) fn open(
     region: &str,
     account: &Account,
 ) -> Result<BTreeMap<String, FileSystem>> {
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, FileSystem> = BTreeMap::new();
     for argument in arguments {
-        let arn = argument.arn(region, account);
-        if found.insert(arn, argument.open()?).is_some() {
+        let system = argument.open()?;
+        let inside = |outer: &Path, inner: &Path| outer != inner && inner.starts_with(outer);
+        for other in found.values() {
+            if inside(&other.directory, &system.directory) || inside(&system.directory, &other.directory) {
+                let (one, two) = (other.directory.display(), system.directory.display());
+                bail!(
+                    "cannot share both {one} and {two}: who writes in one could put another directory in the other's place"
+                );
+            }
+        }
+        if found.insert(argument.arn(region, account), system).is_some() {
             bail!("--file-system names {} twice", argument.name);
         }
     }

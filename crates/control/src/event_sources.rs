@@ -258,13 +258,17 @@ impl Control {
     ) -> Result<(), ControlError> {
         let mut source = self.event_source(account, id).await?;
         source.settings.tags = tags;
-        sqlx::query("UPDATE event_sources SET document = $1 WHERE id = $2 AND writes = $3")
+        let done = sqlx::query("UPDATE event_sources SET document = $1 WHERE id = $2 AND writes = $3")
             .bind(document_text(&source.settings, "an event source mapping")?)
             .bind(source.id.as_str())
             .bind(signed(source.writes))
             .execute(self.pool())
             .await?;
-        Ok(())
+        if done.rows_affected() == 0 {
+            Err(in_use())
+        } else {
+            Ok(())
+        }
     }
 
     async fn write_event_source(

@@ -95,7 +95,10 @@ async fn claim(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<bool, Control
 }
 
 async fn run(gateway: Gateway, queued: QueuedEvent, permit: OwnedSemaphorePermit) {
-    let config = config_of(&gateway, &queued.event).await;
+    let config = match config_of(&gateway, &queued.event).await {
+        Ok(config) => config,
+        Err(error) => return put_off(&gateway, &queued, &error).await,
+    };
     let limits = Limits::new(config.as_ref());
     let age = || Duration::from_millis(gateway.now_ms().saturating_sub(queued.enqueued_ms));
     let (fate, answer) = if age() > limits.age_max {
@@ -113,25 +116,30 @@ async fn run(gateway: Gateway, queued: QueuedEvent, permit: OwnedSemaphorePermit
     drop(permit);
 }
 
-async fn config_of(gateway: &Gateway, event: &NewEvent) -> Option<EventInvokeConfig> {
+async fn config_of(gateway: &Gateway, event: &NewEvent) -> Result<Option<EventInvokeConfig>, ControlError> {
     let qualifier = event.qualifier.as_deref().unwrap_or("$LATEST");
     let target = QualifiedName {
         account: &event.account,
         name: &event.function,
         qualifier,
     };
-    // Without its settings an event is handled by Lambda's defaults rather than not at all.
-    gateway
-        .control
-        .event_invoke_config(&target)
-        .await
-        .unwrap_or_else(|error| {
-            warn!(
-                function = event.function,
-                "cannot read the event invoke configuration, using the defaults: {error}"
-            );
-            None
-        })
+    gateway.control.event_invoke_config(&target).await
+}
+
+/// Nothing is run by settings that cannot be read: retries that nobody wanted, and a destination that is never told.
+async fn put_off(gateway: &Gateway, queued: &QueuedEvent, error: &ControlError) {
+    let settings = &gateway.settings;
+    let wait = backoff(settings.backoff_first, settings.backoff_max, queued.claims);
+    let due_ms = gateway
+        .now_ms()
+        .saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    warn!(
+        function = queued.event.function,
+        "cannot read the event invoke configuration, trying again after {wait:?}: {error}"
+    );
+    if let Err(error) = gateway.control.retry_event(&queued.id, due_ms, queued.attempt).await {
+        warn!("an asynchronous event runs when its claim runs out: {error}");
+    }
 }
 
 /// Writes down what becomes of an event. Until that is done it is claimed, and runs once more when its claim runs out.
@@ -144,7 +152,13 @@ async fn settle(
     let settled = match fate {
         Fate::Forget => gateway.control.finish_event(&queued.id, Vec::new()).await,
         Fate::Finish(condition) => {
-            let deliveries = deliveries(gateway, queued, (condition, answer), config).await;
+            let deliveries = match deliveries(gateway, queued, (condition, answer), config).await {
+                Ok(deliveries) => deliveries,
+                Err(error) => {
+                    warn!("an asynchronous event runs once more, since who is to be told cannot be read: {error}");
+                    return;
+                }
+            };
             gateway.metrics.asynchronous_event(condition.as_str());
             gateway.control.finish_event(&queued.id, deliveries).await
         }
@@ -165,12 +179,12 @@ async fn deliveries(
     queued: &QueuedEvent,
     (condition, answer): (Condition, Option<&Answer>),
     config: Option<EventInvokeConfig>,
-) -> Vec<NewDelivery> {
+) -> Result<Vec<NewDelivery>, ControlError> {
     let event = &queued.event;
     let (on_success, on_failure) = config.map_or((None, None), |config| (config.on_success, config.on_failure));
     let dead_letter = match condition {
         Condition::Success => None,
-        _ => dead_letter_target(gateway, event).await,
+        _ => dead_letter_target(gateway, event).await?,
     };
     let listeners = Listeners {
         on_success,
@@ -187,22 +201,18 @@ async fn deliveries(
         trace_id: invocation::entered(&event.trace_id, &arn).trace_id,
         now_ms: gateway.now_ms(),
     };
-    ended.deliveries(listeners)
+    Ok(ended.deliveries(listeners))
 }
 
-async fn dead_letter_target(gateway: &Gateway, event: &NewEvent) -> Option<String> {
+/// Of a function that is gone there is none.
+async fn dead_letter_target(gateway: &Gateway, event: &NewEvent) -> Result<Option<String>, ControlError> {
     let function = gateway
         .control
         .function(&event.account, &event.function, event.qualifier.as_deref())
         .await;
-    function
-        .inspect_err(|error| {
-            warn!(
-                function = event.function,
-                "cannot read where dead letters go, so there is none: {error}"
-            );
-        })
-        .ok()?
-        .configuration
-        .dead_letter_target
+    match function {
+        Ok(function) => Ok(function.configuration.dead_letter_target),
+        Err(ControlError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -94,6 +94,12 @@ impl Caller {
         self.refused(action, resource, reason)
     }
 
+    /// What somebody gets whose input cannot be read as a policy would have to read it.
+    pub(crate) fn not_readable(&self, action: &str) -> NotAuthorized {
+        let reason = "because its input is no JSON that names a resource".to_owned();
+        self.refused(action, "*", reason)
+    }
+
     fn refused(&self, action: &str, resource: &str, reason: String) -> NotAuthorized {
         NotAuthorized {
             user: self.arn(),

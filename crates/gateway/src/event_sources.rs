@@ -47,6 +47,7 @@ struct Running {
     /// The change of the mapping that it follows.
     writes: u64,
     retire: CancellationToken,
+    task: tokio::task::Id,
 }
 
 /// What is to be done about a mapping.
@@ -121,11 +122,13 @@ impl Pollers {
         };
         let (gateway, source) = (gateway.clone(), source.clone());
         let (id, writes) = (source.id.clone(), source.writes);
-        self.running.insert(id.clone(), Running { writes, retire });
-        self.tasks.spawn(async move {
+        let key = id.clone();
+        let task = self.tasks.spawn(async move {
             poller::poll(&gateway, source, &stops).await;
             id
         });
+        let task = task.id();
+        self.running.insert(key, Running { writes, retire, task });
     }
 
     fn retire(&self, id: &str) {
@@ -144,8 +147,10 @@ impl Pollers {
     fn forget(&mut self, ended: Result<String, tokio::task::JoinError>) {
         match ended {
             Ok(id) => drop(self.running.remove(&id)),
-            // Which one is not known any more; the next start of the server brings it back.
-            Err(error) => warn!("a poller of an event source mapping broke off, which is a fault of Lambent: {error}"),
+            Err(error) => {
+                warn!("a poller of an event source mapping broke off, which is a fault of Lambent: {error}");
+                self.running.retain(|_, running| running.task != error.id());
+            }
         }
     }
 }

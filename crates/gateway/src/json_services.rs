@@ -25,7 +25,10 @@ enum Service {
 
 impl Service {
     fn find(target: &str) -> Option<(Self, &str)> {
-        let (service, operation) = target.split_once('.')?;
+        // What is checked is what runs: an operation's name has no dot.
+        let (service, operation) = target
+            .split_once('.')
+            .filter(|(_, operation)| !operation.contains('.'))?;
         match service {
             "Logs_20140328" => Some((Self::Logs, operation)),
             "AmazonEC2ContainerRegistry_V20150921" => Some((Self::Ecr, operation)),

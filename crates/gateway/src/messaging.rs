@@ -28,6 +28,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(65);
 /// Queues whose URL is remembered; beyond it all are forgotten and asked for again.
 const QUEUE_URLS_MAX: usize = 4_096;
+/// Regions whose clients are kept: more than AWS has. Tenants name regions, also such as do not exist.
+const REGIONS_MAX: usize = 64;
 
 /// What the operator tunes.
 #[derive(Clone, Default)]
@@ -113,6 +115,7 @@ impl Messaging {
 
     fn queue_client(&self, region: &str) -> aws_sdk_sqs::Client {
         let mut clients = lock(&self.0.queues);
+        make_room(&mut clients, region);
         let client = clients.entry(region.to_owned()).or_insert_with(|| {
             let mut config = aws_sdk_sqs::config::Builder::from(&self.0.shared);
             config.set_region(Some(Region::new(region.to_owned())));
@@ -126,6 +129,7 @@ impl Messaging {
 
     fn topic_client(&self, region: &str) -> aws_sdk_sns::Client {
         let mut clients = lock(&self.0.topics);
+        make_room(&mut clients, region);
         let client = clients.entry(region.to_owned()).or_insert_with(|| {
             let mut config = aws_sdk_sns::config::Builder::from(&self.0.shared);
             config.set_region(Some(Region::new(region.to_owned())));
@@ -151,6 +155,13 @@ impl Messaging {
 
     fn forget_queue_url(&self, arn: &str) {
         lock(&self.0.queue_urls).remove(arn);
+    }
+}
+
+/// Forgets all clients rather than keep one for every region that anybody has ever named.
+fn make_room<T>(clients: &mut HashMap<String, T>, region: &str) {
+    if clients.len() >= REGIONS_MAX && !clients.contains_key(region) {
+        clients.clear();
     }
 }
 

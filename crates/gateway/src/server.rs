@@ -215,7 +215,10 @@ async fn route(gateway: &Gateway, context: &RequestContext, request: Request<Bod
     }
     if path == "/metrics" && parts.method == Method::GET {
         let mut text = gateway.metrics.render(gateway.worker.report());
-        text.push_str(&provisioned::metrics_text(&gateway.worker.provisioned(None)));
+        // These name functions, which is for the operator's eyes.
+        if context.peer.ip().is_loopback() {
+            text.push_str(&provisioned::metrics_text(&gateway.worker.provisioned(None)));
+        }
         return (
             "metrics",
             answer::text(StatusCode::OK, "text/plain; version=0.0.4", text),

@@ -55,6 +55,13 @@ pub(crate) struct Journal {
     found: u64,
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing it is not enough while a child that another thread has just forked holds a copy.
+        let _ = rustix::fs::flock(&*self.file, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
 impl Journal {
     /// Opens the journal of a task, or makes it.
     ///

@@ -96,9 +96,14 @@ impl Control {
             self.inner.held.forget(account, name);
             return Ok(Vec::new());
         };
-        for alias in self.inner.held.of_function(account, name).keys() {
-            if !function.held.contains_key(alias) {
-                self.inner.held.release((account, name), alias);
+        // Judged by what is held now: an alias that an update is about to move is held before its commit, and the index
+        // may be from before that.
+        for (alias, version) in self.inner.held.of_function(account, name) {
+            let stays = function.wishes.iter().any(|wish| wish.qualifier == *alias)
+                && function.aliases.contains_key(&*alias)
+                && function.versions.contains_key(&*version);
+            if !stays {
+                self.inner.held.release((account, name), &alias);
             }
         }
         Ok(function.wishes.iter().map(|wish| function.wish(wish)).collect())

@@ -9,7 +9,7 @@ use crate::Gateway;
 use chunk::Account;
 use serde_json::Value;
 
-/// Members that name a log group, in the order in which they count.
+/// Members that name a log group.
 const LOG_GROUP_MEMBERS: [&str; 2] = ["logGroupName", "logGroupIdentifier"];
 
 /// Whether the key's policy allows an operation. `service` is the signing name.
@@ -22,9 +22,12 @@ pub(crate) fn check(
     if !caller.is_limited() {
         return Ok(());
     }
-    // What is no JSON names nothing, and is refused by its handler.
-    let input: Value = serde_json::from_slice(body).unwrap_or_default();
     let action = format!("{service}:{operation}");
+    // Handlers read less strictly: they skip members that they do not know, whatever is in them.
+    let input: Value = match body {
+        [] => Value::Null,
+        body => serde_json::from_slice(body).map_err(|_| caller.not_readable(&action))?,
+    };
     let mut resources = resources((&gateway.region, &caller.account), (service, operation), &input).into_iter();
     resources.try_for_each(|resource| caller.check(&action, &resource))
 }
@@ -33,7 +36,12 @@ pub(crate) fn check(
 fn resources((region, account): (&str, &Account), (service, operation): (&str, &str), input: &Value) -> Vec<String> {
     let own = format!("arn:aws:{service}:{region}:{account}");
     match (service, operation) {
-        ("logs", _) => vec![log_stream(&own, input)],
+        // Members that these two do not read narrow nothing.
+        ("logs", "DescribeLogGroups") => vec![format!("{own}:log-group::log-stream:")],
+        ("ecr", "DescribeRepositories") => {
+            repositories(&own, &serde_json::json!({"repositoryNames": input["repositoryNames"]}))
+        }
+        ("logs", _) => log_streams(&own, input),
         ("ecr", "GetAuthorizationToken") => vec!["*".to_owned()],
         ("ecr", _) => repositories(&own, input),
         ("application-autoscaling", _) => vec![format!("{own}:scalable-target/*")],
@@ -41,17 +49,18 @@ fn resources((region, account): (&str, &Account), (service, operation): (&str, &
     }
 }
 
-fn log_stream(own: &str, input: &Value) -> String {
-    let group = LOG_GROUP_MEMBERS
-        .iter()
-        .find_map(|name| input[name].as_str())
-        .unwrap_or_default();
-    let group = match group.split_once(":log-group:") {
-        Some((_, name)) => name.strip_suffix(":*").unwrap_or(name),
-        None => group,
-    };
+/// One for each member that names a group, since a handler may take either.
+fn log_streams(own: &str, input: &Value) -> Vec<String> {
     let stream = input["logStreamName"].as_str().unwrap_or_default();
-    format!("{own}:log-group:{group}:log-stream:{stream}")
+    let arn = |group: &str| format!("{own}:log-group:{group}:log-stream:{stream}");
+    let groups = LOG_GROUP_MEMBERS.iter().filter_map(|name| input[name].as_str());
+    let named: Vec<String> = groups
+        .map(|group| match group.split_once(":log-group:") {
+            Some((_, name)) => arn(name.strip_suffix(":*").unwrap_or(name)),
+            None => arn(group),
+        })
+        .collect();
+    if named.is_empty() { vec![arn("")] } else { named }
 }
 
 fn repositories(own: &str, input: &Value) -> Vec<String> {
@@ -130,6 +139,18 @@ mod tests {
             &[&format!("{repository}/a"), &format!("{repository}/b")],
         );
         check("ecr", "DescribeRepositories", json!({}), &[&format!("{repository}/*")]);
+        check(
+            "ecr",
+            "DescribeRepositories",
+            json!({"repositoryName": "mine"}),
+            &[&format!("{repository}/*")],
+        );
+        check(
+            "logs",
+            "DescribeLogGroups",
+            json!({"logGroupName": "/aws/lambda/mine"}),
+            &[&format!("{logs}::log-stream:")],
+        );
         check("ecr", "GetAuthorizationToken", json!({}), &["*"]);
     }
 }

@@ -31,10 +31,14 @@ pub(crate) fn check(
     }
     let (region, account) = (&gateway.region, &caller.account);
     caller.check(&action(operation), &resource(region, account, operation, input))?;
+    // A mapping may not be given to a function that its changer may not give a mapping to.
+    if let ("UpdateEventSourceMapping", Some(name)) = (operation, input.get("FunctionName").and_then(Value::as_str)) {
+        caller.check(&action(operation), &named_arn(region, account, name, None))?;
+    }
     // A function may not bring in a layer that its maker may not read.
     let layers = input.get("Layers").and_then(Value::as_array).into_iter().flatten();
     let mut arns = layers.filter_map(Value::as_str);
-    arns.try_for_each(|arn| caller.check("lambda:GetLayerVersion", arn))
+    arns.try_for_each(|arn| caller.check("lambda:GetLayerVersion", &plain_layer_arn(arn)))
 }
 
 /// Whether a caller may invoke the function that a path names; gives the function's owner.
@@ -88,7 +92,11 @@ fn resource(region: &str, account: &Account, operation: &str, input: &Map<String
         return "*".to_owned();
     }
     if operation == "GetLayerVersionByArn" {
-        return text("Arn").unwrap_or("*").to_owned();
+        return text("Arn").map_or_else(|| "*".to_owned(), plain_layer_arn);
+    }
+    // First: a mapping's update names its new function, too.
+    if let Some(id) = text("UUID") {
+        return mapping_arn(region, account, id);
     }
     if let Some(name) = text("FunctionName") {
         return named_arn(region, account, name, text("Qualifier"));
@@ -96,14 +104,24 @@ fn resource(region: &str, account: &Account, operation: &str, input: &Map<String
     if let Some(name) = text("LayerName") {
         return layer_arn(region, account, name, input.get("VersionNumber"));
     }
-    if let Some(id) = text("UUID") {
-        return format!("arn:aws:lambda:{region}:{account}:event-source-mapping:{id}");
-    }
     // Tags, and code signing.
-    text("Resource")
-        .or_else(|| text("CodeSigningConfigArn"))
-        .unwrap_or("*")
-        .to_owned()
+    match text("Resource") {
+        Some(arn) => tagged_arn(region, account, arn),
+        None => text("CodeSigningConfigArn").unwrap_or("*").to_owned(),
+    }
+}
+
+/// What is tagged, as policies name it, whatever of the ARN its handler does not look at.
+fn tagged_arn(region: &str, account: &Account, arn: &str) -> String {
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        [_, _, _, _, _, "function", ..] => named_arn(region, account, arn, None),
+        [_, _, _, _, _, "event-source-mapping", id] => mapping_arn(region, account, id),
+        _ => arn.to_owned(),
+    }
+}
+
+fn mapping_arn(region: &str, account: &Account, id: &str) -> String {
+    format!("arn:aws:lambda:{region}:{account}:event-source-mapping:{id}")
 }
 
 fn named_arn(region: &str, account: &Account, name: &str, qualifier: Option<&str>) -> String {
@@ -128,9 +146,23 @@ fn layer_arn(region: &str, account: &Account, name: &str, version: Option<&Value
         .filter(|version| version.is_u64())
         .map_or_else(String::new, |version| format!(":{version}"));
     if name.starts_with("arn:") {
-        return format!("{name}{version}");
+        return plain_layer_arn(&format!("{name}{version}"));
     }
     format!("arn:aws:lambda:{region}:{account}:layer:{name}{version}")
+}
+
+/// A layer's ARN in the one form that policies are written in: any partition is `aws`, `01` is `1`.
+fn plain_layer_arn(arn: &str) -> String {
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, "lambda", region, account, "layer", name] => {
+            format!("arn:aws:lambda:{region}:{account}:layer:{name}")
+        }
+        ["arn", _, "lambda", region, account, "layer", name, version] => match version.parse::<u64>() {
+            Ok(version) => format!("arn:aws:lambda:{region}:{account}:layer:{name}:{version}"),
+            Err(_) => arn.to_owned(),
+        },
+        _ => arn.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +230,26 @@ mod tests {
                 format!("{own}:event-source-mapping:u"),
             ),
             ("ListEventSourceMappings", json!({"FunctionName": "f"}), "*".to_owned()),
+            (
+                "UpdateEventSourceMapping",
+                json!({"UUID": "u", "FunctionName": "f"}),
+                format!("{own}:event-source-mapping:u"),
+            ),
+            (
+                "TagResource",
+                json!({"Resource": "arn:aws-x:lambda:us-east-1:123456789012:function:f"}),
+                format!("{own}:function:f"),
+            ),
+            (
+                "TagResource",
+                json!({"Resource": "arn:aws:lambda:xx-y-1:999999999999:event-source-mapping:u"}),
+                format!("{own}:event-source-mapping:u"),
+            ),
+            (
+                "GetLayerVersionByArn",
+                json!({"Arn": "arn:aws-x:lambda:us-east-1:123456789012:layer:l:02"}),
+                format!("{own}:layer:l:2"),
+            ),
         ];
         for (operation, input, expected) in cases {
             let found = resource("us-east-1", &account, operation, input.as_object().unwrap());

@@ -197,7 +197,9 @@ impl Keeper {
             let Some((policy, wanted)) = memory.decide(plan, capacity) else {
                 continue;
             };
-            let wanted = wanted.clamp(plan.target.min, plan.target.max);
+            // Never nothing by use alone: where nothing is up, no use is seen that would bring it back.
+            let min = plan.target.min.max(1).min(plan.target.max);
+            let wanted = wanted.clamp(min, plan.target.max);
             if wanted == capacity {
                 continue;
             }

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 /// Largest event, bytes: 6 MiB. A batch that is larger is invoked in parts.
-const EVENT_BYTES_MAX: usize = 6_291_456;
+pub(super) const EVENT_BYTES_MAX: usize = 6_291_456;
 /// What stands around the records of an event.
 const HEAD: &str = r#"{"Records":["#;
 const TAIL: &str = "]}";

@@ -1,5 +1,6 @@
-//! Gathers a batch: polls until it is full, its time is over, or nothing came.
+//! Gathers a batch: polls until it is full by number or by bytes, its time is over, or nothing came.
 
+use super::batch::EVENT_BYTES_MAX;
 use crate::Gateway;
 use crate::messaging::{Message, QueueArn, Receive, SendError};
 use control::EventSourceSettings;
@@ -37,7 +38,8 @@ pub(super) async fn gather(
         return Ok(gathered);
     }
     let until = gathered.since + window;
-    while gathered.messages.len() < size && !retire.is_cancelled() {
+    let mut bytes = bytes_of(&gathered.messages);
+    while gathered.messages.len() < size && bytes < EVENT_BYTES_MAX && !retire.is_cancelled() {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -45,11 +47,20 @@ pub(super) async fn gather(
         // Whole seconds, the last one begun counts: a window is as exact as SQS is.
         let wait_s = (left.as_secs() + 1).min(POLL_WAIT_S);
         match receive(gateway, queue, (size - gathered.messages.len(), wait_s)).await {
-            Ok(messages) => gathered.messages.extend(messages),
+            Ok(messages) => {
+                bytes += bytes_of(&messages);
+                gathered.messages.extend(messages);
+            }
             Err(_) => break,
         }
     }
     Ok(gathered)
+}
+
+/// Of their bodies. Attributes are ten to a message, and count in SQS's own limit with the body.
+fn bytes_of(messages: &[Message]) -> usize {
+    let bodies = messages.iter().filter_map(|message| message.body.as_ref());
+    bodies.map(String::len).sum()
 }
 
 async fn receive(gateway: &Gateway, queue: &QueueArn, (room, wait_s): (usize, u64)) -> Result<Vec<Message>, SendError> {

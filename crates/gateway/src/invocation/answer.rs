@@ -3,7 +3,7 @@
 //! Which of these is the function's own wish (`lambent:` tags). An answer from the cache takes no slot and no
 //! environment, and is billed nothing: in place of a log it has a REPORT line of its own.
 
-use super::{Ask, Running, Started, begin, check};
+use super::{Ask, Running, Started, begin, check, enter_chain};
 use crate::Gateway;
 use crate::detached::Detached;
 use crate::lambda::ApiError;
@@ -92,6 +92,8 @@ async fn execute(
     let Some(batching) = resolved.traffic.batching else {
         return begin(gateway, resolved, ask, landing).await;
     };
+    // Here it is this caller alone who is refused.
+    enter_chain(gateway, &ask, &resolved.lease.function.arn).await?;
     let answer = micro_batch::enter(gateway, resolved, ask, batching);
     let Some(landing) = landing else {
         return micro_batch::answered(answer).await;

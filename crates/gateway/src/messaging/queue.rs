@@ -111,6 +111,8 @@ impl Messaging {
         let action = || format!("delete from {}", queue.arn);
         let url = self.queue_url(queue).await?;
         let client = self.queue_client(&queue.region);
+        // What cannot be deleted runs again; the others need not.
+        let mut first_error = Ok(());
         for receipts in receipts.chunks(DELETE_MESSAGES_MAX) {
             let mut delete = client.delete_message_batch().queue_url(&url);
             for (number, receipt) in receipts.iter().enumerate() {
@@ -120,16 +122,16 @@ impl Messaging {
                     .build();
                 delete = delete.entries(entry.map_err(|error| SendError::new(action(), error.to_string()))?);
             }
-            let deleted = delete.send().await;
-            let deleted = deleted.map_err(|error| self.failed(queue, SendError::of_service(action(), &error)))?;
-            if let Some(failed) = deleted.failed.first() {
-                return Err(SendError::new(
-                    action(),
-                    format!("{} of them: {}", deleted.failed.len(), failed.code),
-                ));
-            }
+            let deleted = match delete.send().await {
+                Err(error) => Err(self.failed(queue, SendError::of_service(action(), &error))),
+                Ok(deleted) => deleted.failed.first().map_or(Ok(()), |failed| {
+                    let reason = format!("{} of them: {}", deleted.failed.len(), failed.code);
+                    Err(SendError::new(action(), reason))
+                }),
+            };
+            first_error = first_error.and(deleted);
         }
-        Ok(())
+        first_error
     }
 
     /// How long a received message is out of sight, seconds. Fails where the queue does not exist.

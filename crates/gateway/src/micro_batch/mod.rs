@@ -43,6 +43,8 @@ pub(crate) struct Batches {
 /// One request in a line.
 #[derive(Debug)]
 struct Item {
+    /// As it was when the request came: limits change while lists follow each other.
+    resolved: Resolved,
     payload: Bytes,
     tail: bool,
     trace_id: String,
@@ -77,6 +79,7 @@ pub(crate) fn enter(gateway: &Gateway, resolved: Resolved, ask: Ask<'_>, batchin
         batching,
     };
     let item = Item {
+        resolved: target.resolved.clone(),
         payload: ask.payload,
         tail: ask.tail,
         trace_id: ask.trace_id,
@@ -176,11 +179,24 @@ impl UnderWay {
             request_id: id,
             payload: list::joined(items.iter().map(|item| &item.payload)),
             client_context: target.client_context.clone(),
-            trace_id: items.first().map(|item| item.trace_id.clone()).unwrap_or_default(),
+            trace_id: self.trace(items),
             mode: ResponseMode::Buffered,
             tail: items.iter().any(|item| item.tail),
         };
-        invocation::begin(&self.gateway, target.resolved.clone(), ask, None).await
+        // The last one's: a limit that was changed meanwhile holds, however long lists follow each other.
+        let resolved = items.last().map_or(&target.resolved, |item| &item.resolved);
+        invocation::begin(&self.gateway, resolved.clone(), ask, None).await
+    }
+
+    /// That of the item which has come round most often: a loop is not hidden by others.
+    fn trace(&self, items: &[Item]) -> String {
+        let arn = &self.target.resolved.lease.function.arn;
+        let rounds = |item: &&Item| invocation::entered(&item.trace_id, arn).count;
+        items
+            .iter()
+            .max_by_key(rounds)
+            .map(|item| item.trace_id.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -218,6 +234,7 @@ async fn answer(items: Vec<Item>, started: Result<Started, ApiError>, batch: &Ba
         Err(error) => return refuse(items, &error),
     };
     let answers = list::answers(&body, mark, items.len(), &batch.id);
+    let is_alone = items.len() == 1;
     let mut waiting = Vec::new();
     for (item, (mark, body)) in items.into_iter().zip(answers) {
         let (sender, ending) = oneshot::channel();
@@ -228,8 +245,12 @@ async fn answer(items: Vec<Item>, started: Result<Started, ApiError>, batch: &Ba
         }
     }
     if !waiting.is_empty()
-        && let Some(ending) = started.ended().await
+        && let Some(mut ending) = started.ended().await
     {
+        if !is_alone {
+            // The log tells of all events of the list, which may be other accounts'.
+            ending.log_tail = None;
+        }
         tell(waiting, &ending);
     }
 }

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 type Waiting = Vec<oneshot::Sender<Arc<Kept>>>;
 
-/// Keys that are being computed, and who waits for each: at most one for each open connection.
+/// Keys that are being computed, and who waits for each: at most two for each open connection, as those that have gone
+/// are thrown out before the list grows.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     waiting: Mutex<HashMap<Key, Waiting>>,
@@ -31,7 +32,11 @@ impl Flights {
         match waiting.entry(key) {
             Entry::Occupied(mut entry) => {
                 let (sender, receiver) = oneshot::channel();
-                entry.get_mut().push(sender);
+                let waiting = entry.get_mut();
+                if waiting.len() == waiting.capacity() {
+                    waiting.retain(|sender| !sender.is_closed());
+                }
+                waiting.push(sender);
                 Asked::Wait(receiver)
             }
             Entry::Vacant(entry) => match find() {

@@ -6,8 +6,10 @@ use crate::kernel::{MountAttributes, set_mount_attributes};
 use crate::spec::{SharedAccess, SharedDirectory};
 use crate::wire::{Failure, Step};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, makedev, mkdirat, mknodat, openat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchown, fstat, makedev, mkdirat, mknodat,
+    openat, openat2, symlinkat,
 };
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     open_tree,
@@ -64,13 +66,20 @@ pub(super) fn image(tree: &Path, user_namespace: impl AsFd) -> Result<OwnedFd, F
 /// what everybody may do can be done. Mounts below the directory are not shown.
 pub(super) fn shared(shared: &SharedDirectory, ids_from: u32) -> Result<OwnedFd, Failure> {
     let directory = &shared.directory;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, directory, flags).step(|| format!("open {} as a mount", directory.display()))?;
+    let shown = directory.display();
+    let held = hold(directory).step(|| format!("open {shown}, which must have no symbolic link on its way"))?;
+    let facts = fstat(&held).step(|| format!("look at {shown}"))?;
+    if shared.access == SharedAccess::ReadWrite && (facts.st_uid == 0 || facts.st_gid == 0) {
+        return Err(Errno::PERM).step(|| format!("share {shown} to be written: it belongs to root"));
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = open_tree(&held, "", flags).step(|| format!("open {shown} as a mount"))?;
     let locked = match shared.access {
         SharedAccess::ReadOnly => libc::MOUNT_ATTR_RDONLY,
         SharedAccess::ReadWrite => 0,
     };
-    let owners = owners::namespace(directory, ids_from)?;
+    let owners =
+        owners::namespace(facts.st_uid, facts.st_gid, ids_from).step(|| format!("map the owner of {shown}"))?;
     let mut attributes = MountAttributes {
         set: locked | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_IDMAP,
         clear: 0,
@@ -88,6 +97,12 @@ pub(super) fn shared(shared: &SharedDirectory, ids_from: u32) -> Result<OwnedFd,
     }
     set.step(|| format!("protect the mount of {}", directory.display()))?;
     Ok(mount)
+}
+
+/// The directory that the operator named and no other: one who may write beside it could put a link in its place.
+fn hold(directory: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(CWD, directory, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
 }
 
 /// A file system in memory, writable by all users inside. Its pages count in the group of the process that fills them.

@@ -8,20 +8,12 @@
 
 use super::ranges::RANGE_IDS;
 use crate::kernel::{self, Forked};
-use crate::wire::{Failure, Step};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-/// A user namespace in which the directory's owner and group are the first id of the sandbox's range.
-pub(super) fn namespace(directory: &Path, ids_from: u32) -> Result<OwnedFd, Failure> {
-    let facts = fs::metadata(directory).step(|| format!("look at {}", directory.display()))?;
-    make(facts.uid(), facts.gid(), ids_from).step(|| format!("map the owner of {}", directory.display()))
-}
-
-fn make(user: u32, group: u32, ids_from: u32) -> io::Result<OwnedFd> {
+/// A user namespace in which a directory's owner and group are the first id of the sandbox's range.
+pub(super) fn namespace(user: u32, group: u32, ids_from: u32) -> io::Result<OwnedFd> {
     let (mut wait, hold) = io::pipe()?;
     let Forked::Parent(holder) = kernel::clone_init(libc::CLONE_NEWUSER, None)? else {
         drop(hold);

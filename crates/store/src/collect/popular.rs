@@ -30,7 +30,15 @@ where
         if born.len() as u64 <= above {
             return Ok(());
         }
-        let before = self.store.popular_chunks(generation).await?;
+        let before = match self.store.popular_chunks(generation).await {
+            Ok(before) => before,
+            // Pushes do without a list that cannot be read, too; the collection must go on.
+            Err(StoreError::Corrupt(error)) => {
+                tracing::error!(generation, "popular chunks are not noted: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let shares = self.store.shares(&born).await?;
         let after = added(&before, &shares, above);
         self.report.popular_chunks = after.len() as u64;

@@ -1,7 +1,7 @@
 //! Environments that take several events at once.
 //!
-//! An event goes first to a busy environment that has a free seat, the one that was opened last, and only then to an idle
-//! one: so few environments are full rather than many half empty. One that is still starting takes no second event, as
+//! An event goes first to a busy environment that has a free seat, the oldest of them, and only then to an idle one: so
+//! few environments are full rather than many half empty, and the younger ones become empty and can end. One that is still starting takes no second event, as
 //! it may fail. An environment that has given back its last seat settles and is released like any other.
 
 use super::{EnvironmentId, Phase, Pool};
@@ -37,12 +37,12 @@ impl<H: Clone, J> Pool<H, J> {
     /// The environment that takes one more event of a revision.
     pub(super) fn take_seat(&mut self, revision: &str) -> Option<H> {
         let line = self.revisions.get_mut(revision)?;
-        let id = *line.open.last()?;
+        let id = *line.open.iter().min()?;
         let entry = self.entries.get_mut(&id).expect("what is open is known");
         entry.taken += 1;
         entry.used = self.clock;
         if entry.taken >= entry.seats {
-            line.open.pop();
+            line.open.retain(|open| *open != id);
         }
         let handle = entry.handle.clone().expect("what is open was introduced");
         self.count_use_of(id);
