@@ -8,9 +8,8 @@ mod attempt;
 mod fate;
 mod record;
 
-pub(crate) use fate::backoff;
-
 use crate::Gateway;
+use crate::due::{backoff, keep_starting, take_room, until};
 use crate::invocation;
 use attempt::Answer;
 use control::{ControlError, EventInvokeConfig, NewDelivery, NewEvent, QualifiedName, QueuedEvent};
@@ -26,63 +25,24 @@ use tracing::warn;
 const CLAIM_EVENTS_MAX: usize = 64;
 /// How long a claim holds: the longest function (15 min), a cold start before it, and time to write down the result.
 const CLAIM_MS: u64 = 20 * 60 * 1000;
-/// Longest sleep between two looks at the record, should a bell be missed.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
-/// Wait after the record failed; it doubles with each failure, up to [`RECORD_WAIT_MAX`].
-const RECORD_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait after the record failed. Events that wait must not wait much longer than the record was away.
-const RECORD_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Runs events until told to stop; those under way go on in the gateway's tasks.
 pub(crate) async fn dispatch(gateway: &Gateway, stop: &CancellationToken) {
     let room = Arc::new(Semaphore::new(gateway.settings.asynchronous_max));
     let bell = gateway.control.events_added();
-    let mut failures = 0;
-    while !stop.is_cancelled() {
-        let started = tokio::select! {
-            () = stop.cancelled() => return,
-            started = start_due(gateway, &room) => started,
-        };
-        let wait = match started {
-            Ok(wait) => {
-                failures = 0;
-                wait
-            }
-            Err(error) => {
-                failures += 1;
-                let wait = backoff(RECORD_WAIT, RECORD_WAIT_MAX, failures);
-                warn!("cannot claim asynchronous events, trying again after {wait:?}: {error}");
-                wait
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = bell.notified() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
+    keep_starting("claim asynchronous events", &bell, stop, || start_due(gateway, &room)).await;
 }
 
 /// Starts all that is due, as there is room. How long nothing else will be.
 async fn start_due(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<Duration, ControlError> {
     while claim(gateway, room).await? {}
     let due_ms = gateway.control.next_event_due().await?;
-    let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(gateway.now_ms())));
-    Ok(wait.map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX)))
+    Ok(until(due_ms, gateway.now_ms()))
 }
 
 /// Starts what is due and has room. Whether there was any.
 async fn claim(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<bool, ControlError> {
-    // The semaphore is never closed.
-    let Ok(first) = Arc::clone(room).acquire_owned().await else {
-        return Ok(false);
-    };
-    let mut permits = vec![first];
-    while permits.len() < CLAIM_EVENTS_MAX
-        && let Ok(permit) = Arc::clone(room).try_acquire_owned()
-    {
-        permits.push(permit);
-    }
+    let permits = take_room(room, CLAIM_EVENTS_MAX).await;
     let events = gateway
         .control
         .claim_events(u32::try_from(permits.len()).unwrap_or(1), CLAIM_MS)

@@ -10,7 +10,7 @@ mod target;
 pub(crate) use target::Target;
 
 use crate::Gateway;
-use crate::asynchronous::backoff;
+use crate::due::{backoff, keep_starting, take_room, until};
 use crate::messaging::SendError;
 use control::{ControlError, QueuedDelivery};
 use std::sync::Arc;
@@ -23,61 +23,24 @@ use tracing::warn;
 const DELIVERIES_MAX: usize = 64;
 /// How long a claim holds: the longest call of the SDK, 65 s, to find a queue and again to send, and time to write.
 const CLAIM_MS: u64 = 5 * 60 * 1000;
-/// Longest sleep between two looks at the record, should a bell be missed.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
-/// Wait after the record failed; it doubles with each failure, up to [`RECORD_WAIT_MAX`].
-const RECORD_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait after the record failed.
-const RECORD_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Delivers until told to stop; what is under way goes on in the gateway's tasks.
 pub(crate) async fn dispatch(gateway: &Gateway, stop: &CancellationToken) {
     let room = Arc::new(Semaphore::new(DELIVERIES_MAX));
     let bell = gateway.control.deliveries_added();
-    let mut failures = 0;
-    while !stop.is_cancelled() {
-        let started = tokio::select! {
-            () = stop.cancelled() => return,
-            started = start_due(gateway, &room) => started,
-        };
-        let wait = match started {
-            Ok(wait) => {
-                failures = 0;
-                wait
-            }
-            Err(error) => {
-                failures += 1;
-                let wait = backoff(RECORD_WAIT, RECORD_WAIT_MAX, failures);
-                warn!("cannot claim deliveries, trying again after {wait:?}: {error}");
-                wait
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = bell.notified() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
+    keep_starting("claim deliveries", &bell, stop, || start_due(gateway, &room)).await;
 }
 
 /// Starts all that is due, as there is room. How long nothing else will be.
 async fn start_due(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<Duration, ControlError> {
     while claim(gateway, room).await? {}
     let due_ms = gateway.control.next_delivery_due().await?;
-    let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(gateway.now_ms())));
-    Ok(wait.map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX)))
+    Ok(until(due_ms, gateway.now_ms()))
 }
 
 /// Starts what is due and has room. Whether there was any.
 async fn claim(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<bool, ControlError> {
-    // The semaphore is never closed.
-    let Ok(first) = Arc::clone(room).acquire_owned().await else {
-        return Ok(false);
-    };
-    let mut permits = vec![first];
-    while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
-        permits.push(permit);
-    }
+    let permits = take_room(room, DELIVERIES_MAX).await;
     let limit = u32::try_from(permits.len()).unwrap_or(1);
     let claimed = gateway.control.claim_deliveries(limit, CLAIM_MS).await?;
     let any = !claimed.is_empty();

@@ -20,20 +20,12 @@ mod poller;
 mod report;
 
 use crate::Gateway;
-use crate::asynchronous::backoff;
+use crate::due::{Patience, SLEEP_MAX};
 use control::{ControlError, EventSource, EventSourceState};
 use std::collections::HashMap;
-use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-/// Longest sleep between two looks at the record, should a bell be missed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Wait after the record failed; it doubles with each failure, up to [`RECORD_WAIT_MAX`].
-const RECORD_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait after the record failed.
-const RECORD_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pollers that run, by the mapping's id.
 #[derive(Default)]
@@ -65,20 +57,10 @@ enum Step {
 pub(crate) async fn supervise(gateway: &Gateway, stop: &CancellationToken) {
     let bell = gateway.control.event_sources_changed();
     let mut pollers = Pollers::default();
-    let mut failures = 0;
+    let mut patience = Patience::default();
     while !stop.is_cancelled() {
-        let wait = match pollers.follow(gateway, stop).await {
-            Ok(()) => {
-                failures = 0;
-                LOOK_EVERY
-            }
-            Err(error) => {
-                failures += 1;
-                let wait = backoff(RECORD_WAIT, RECORD_WAIT_MAX, failures);
-                warn!("cannot follow the event source mappings, trying again after {wait:?}: {error}");
-                wait
-            }
-        };
+        let followed = pollers.follow(gateway, stop).await.map(|()| SLEEP_MAX);
+        let wait = patience.wait("follow the event source mappings", followed);
         tokio::select! {
             () = stop.cancelled() => {}
             () = bell.notified() => {}

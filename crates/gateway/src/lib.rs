@@ -15,6 +15,7 @@ mod calendar;
 mod concurrency_limits;
 mod destinations;
 mod detached;
+mod due;
 mod ecr;
 mod event_sources;
 mod function_urls;

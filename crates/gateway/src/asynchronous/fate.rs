@@ -6,6 +6,7 @@
 //! changes where the doubling stands.
 
 use crate::GatewaySettings;
+use crate::due::backoff;
 use control::EventInvokeConfig;
 use std::time::Duration;
 
@@ -127,12 +128,6 @@ pub(super) fn fate(settings: &GatewaySettings, limits: &Limits, outcome: &Outcom
         }
         Outcome::System => retry(backoff(settings.backoff_first, settings.backoff_max, claims), attempt),
     }
-}
-
-/// The wait after so many failures in a row: the first, doubled by each further one, up to a limit.
-pub(crate) fn backoff(first: Duration, max: Duration, failures: u32) -> Duration {
-    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    first.saturating_mul(factor).min(max)
 }
 
 #[cfg(test)]

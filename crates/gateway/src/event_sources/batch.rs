@@ -6,7 +6,7 @@ use super::message::{is_wanted, record, trace_of};
 use super::pace::Verdict;
 use super::report::{Failed, failed};
 use crate::Gateway;
-use crate::asynchronous::backoff;
+use crate::due::backoff;
 use crate::invocation::{self, Ask};
 use crate::lambda::ApiError;
 use crate::messaging::QueueArn;

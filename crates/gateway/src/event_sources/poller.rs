@@ -5,7 +5,7 @@ use super::filter::Pattern;
 use super::gather::{Gathered, gather};
 use super::pace::{Pace, Verdict};
 use crate::Gateway;
-use crate::asynchronous::backoff;
+use crate::due::backoff;
 use crate::messaging::{QueueArn, SendError};
 use control::EventSource;
 use futures::stream::FuturesUnordered;

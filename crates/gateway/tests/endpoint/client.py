@@ -229,7 +229,7 @@ def bad_requests():
     fails("another account", lambda: aws.get_function(FunctionName=other), "AccessDeniedException", 403)
     elsewhere = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:f"
     fails("another region", lambda: aws.get_function(FunctionName=elsewhere), "ResourceNotFoundException", 404, "eu-west-1")
-    # A declared length beyond the limit is refused before a byte of it is read, and without a key nothing is read at all.
+    # A declared length beyond the limit is refused though no byte of it comes, and without a key nothing is read at all.
     path, headers = signed("POST", LIST + "/f/invocations", b"")
     status, answer, _ = send("POST", path, b"", {**headers, "Content-Length": str(7 * 1024 * 1024)})
     assert (status, answer["x-amzn-errortype"]) == (413, "RequestTooLargeException"), (status, answer)

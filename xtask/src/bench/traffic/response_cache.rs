@@ -1,14 +1,9 @@
 //! How many answers a second does the response cache give through the gateway, and how late is the slowest of a hundred?
 
-use std::process::{Command, Stdio};
+use anyhow::Result;
 
-use anyhow::{Context, Result, bail};
-
-use crate::bench::{machine, write_results};
+use super::Bench;
 use crate::cache::Cache;
-use crate::endpoint::Endpoint;
-use crate::lambent::{Lambent, workspace};
-use crate::process;
 
 /// How often to measure.
 #[derive(clap::Args)]
@@ -18,53 +13,15 @@ pub(crate) struct Options {
     runs: u32,
 }
 
-/// Starts an endpoint, lets the script measure it, and writes what that prints.
 pub(in crate::bench) fn run(cache: &Cache, options: &Options) -> Result<()> {
-    process::require(&["wrk"])?;
-    let lambent = Lambent::build()?;
-    let work = cache.work("bench")?;
-    let assets = workspace().join("xtask/assets/bench");
-    let bootstrap = work.join("bootstrap");
-    process::run(
-        Command::new("rustc")
-            .args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static"])
-            .args(["-Cstrip=symbols", "-o"])
-            .args([&bootstrap, &assets.join("handler.rs")]),
-    )?;
-    let data = work.join("data");
-    let mut command = Command::new(&lambent.program);
-    command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
-    let mut endpoint = Endpoint::start(&mut command, &data)?;
-    let mut script = Command::new(cache.venv().join("bin/python"));
-    script
-        .arg(assets.join("response_cache.py"))
-        .arg(&bootstrap)
-        .arg(options.runs.to_string())
-        // The assets are part of the source tree, which no bench adds to.
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    let table = measure(endpoint.with_client_files(&mut script))?;
-    endpoint.end()?;
-    print!("{table}");
-    write_results("response_cache.md", &document(options.runs, &table)?)
-}
-
-pub(super) fn measure(script: &mut Command) -> Result<String> {
-    let output = script.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.context("starting python: `cargo xtask setup` installs it")?;
-    if !output.status.success() {
-        bail!(
-            "the script that measures ended with {}: it said why above",
-            output.status
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn document(runs: u32, table: &str) -> Result<String> {
-    Ok(format!(
-        "# Response cache: `cargo xtask bench response-cache --runs {runs}`\n\nRelease build; server, load (wrk, one thread, kept \
-         connections, signed requests, 3 s each after as long to warm up) and functions share the machine. Medians of {runs} \
-         runs.\n\n{table}\nMachine:\n\n{}",
-        machine::describe()?
-    ))
+    let runs = options.runs;
+    let bench = Bench::start(cache, &["wrk"])?;
+    let mut script = bench.script("response_cache.py");
+    script.arg(bench.build_handler()?).arg(runs.to_string());
+    let head = format!(
+        "# Response cache: `cargo xtask bench response-cache --runs {runs}`\n\nRelease build; server, load (wrk, one thread, \
+         kept connections, signed requests, 3 s each after as long to warm up) and functions share the machine. Medians of \
+         {runs} runs."
+    );
+    bench.measure(script, ("response_cache.md", &head))
 }
