@@ -33,6 +33,16 @@ pub struct Upload {
     bytes: u64,
 }
 
+impl Drop for Upload {
+    /// Said and not left to closing: a child that another thread has just forked holds a copy of the file, and with it
+    /// the lock, until it runs its program; the client's next request would find the upload busy.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!("cannot unlock the upload {}: {error}", self.path.display());
+        }
+    }
+}
+
 impl Repositories {
     /// Begins an upload, and removes those that have expired. Gives its id, a UUID.
     pub fn start_upload(&self, account: &Account, name: &RepositoryName) -> Result<String, RepositoryError> {
