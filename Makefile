@@ -19,6 +19,11 @@ bench: root
 	cargo xtask bench functions
 	cargo xtask bench zone
 	cargo xtask bench gc
+	cargo xtask bench packing
+	cargo xtask bench provisioned
+	cargo xtask bench asynchronous
+	cargo xtask bench response-cache
+	cargo xtask bench micro-batch
 
 fuzz:
 	cargo xtask fuzz --seconds 60

@@ -35,7 +35,7 @@ pub(crate) enum Bench {
     /// A burst of requests against environments that were started ahead
     Provisioned(traffic::provisioned::Options),
     /// Chunks from the zone cache, beside a plain memcached, with a server killed and one delayed
-    Zone,
+    Zone(zone::Options),
     /// One object for each chunk, or many chunks in an object: push, reads, collection
     Packing(packing::Options),
     /// Garbage collection beside `cp -r` of the same chunks
@@ -59,7 +59,7 @@ pub(crate) fn run(cache: &Cache, bench: &Bench) -> Result<()> {
         Bench::Start(options) => start::run(cache, options),
         Bench::Functions(options) => functions::run(cache, options),
         Bench::Provisioned(options) => traffic::provisioned::run(cache, options),
-        Bench::Zone => zone::run(),
+        Bench::Zone(options) => zone::run(options),
         Bench::Packing(options) => packing::run(cache, options),
         Bench::Gc(options) => gc::run(cache, options),
         Bench::Asynchronous(options) => traffic::asynchronous::run(cache, options),

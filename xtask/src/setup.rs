@@ -57,6 +57,7 @@ const PYTHON_PACKAGES: &[&str] = &[
     "numpy==2.0.2",        // a heavy import, for snapshots
     "onnxruntime==1.20.1", // the same
     "awslambdaric==4.2.2", // a runtime that is written and restored
+    "pyarrow==26.0.1",     // writes and reads the Parquet of batches
 ];
 
 /// Brings the machine to the state that tests and demo expect, and prints a line for each thing done.

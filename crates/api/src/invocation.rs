@@ -112,6 +112,22 @@ pub enum InvokeError {
         /// Why not.
         reason: String,
     },
+    /// A hook after the restore of a snapshot failed: Lambda's `SnapStartException`.
+    #[error("cannot restore {function}: a hook after the restore failed: {reason}")]
+    RestoreFailed {
+        /// Name and version.
+        function: String,
+        /// What the runtime said.
+        reason: String,
+    },
+    /// The hooks after the restore of a snapshot took too long: Lambda's `SnapStartTimeoutException`.
+    #[error("cannot restore {function}: its hooks after the restore took longer than {} s", limit.as_secs())]
+    RestoreTimedOut {
+        /// Name and version.
+        function: String,
+        /// How long they may take.
+        limit: Duration,
+    },
     /// The worker is ending.
     #[error("the worker is shutting down")]
     ShuttingDown,

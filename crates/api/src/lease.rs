@@ -37,7 +37,14 @@ pub struct Lease {
     pub network: Network,
     /// Why environments of this lease are started.
     pub initialization: Initialization,
+    /// The device that holds the snapshot from which environments go on, in its directory [`SNAPSHOT_DIRECTORY`]. Without
+    /// one, and where it cannot be restored, they initialise.
+    #[serde(default)]
+    pub snapshot: Option<ImageAddress>,
 }
+
+/// Where a snapshot's device has the snapshot: what [`crate::TakenSnapshot::directory`] holds, with its owners and modes.
+pub const SNAPSHOT_DIRECTORY: &str = "snapshot";
 
 /// What leases say that were written before there was a choice.
 const fn one() -> u32 {
@@ -136,4 +143,7 @@ pub enum Initialization {
     OnDemand,
     /// `provisioned-concurrency`: started ahead.
     Provisioned,
+    /// `snap-start`: the version has SnapStart. Its runtime asks `restore/next` after the initialisation, whether it is
+    /// written to a snapshot then, or goes on at once because there is none: so the function's hooks run either way.
+    SnapStart,
 }

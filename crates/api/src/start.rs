@@ -14,12 +14,15 @@ pub struct ColdStart {
     pub total_us: u64,
     /// What was read of its devices until then, by tier.
     pub tiers: Vec<TierBytes>,
+    /// Why it initialised although its lease has a snapshot. A start that was a restore has a part `restore` instead.
+    #[serde(default)]
+    pub fell_back: Option<String>,
 }
 
 /// One part of a cold start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartPart {
-    /// `lease`, `mount`, `sandbox`, `runtime`, `init`, `first_byte`.
+    /// `lease`, `mount`, `sandbox`, `runtime`, `init`, `first_byte`; `restore` and `hooks` of one from a snapshot.
     pub name: String,
     /// Since the cold start began.
     pub begin_us: u64,

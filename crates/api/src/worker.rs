@@ -1,6 +1,6 @@
 //! What a worker can be asked.
 
-use crate::{Invocation, InvokeError, Lease, ProvisionReport, ProvisionTarget, Reply};
+use crate::{Invocation, InvokeError, Lease, ProvisionReport, ProvisionTarget, Reply, SnapshotFailure, TakenSnapshot};
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +26,17 @@ pub trait Worker: fmt::Debug + Send + Sync {
 
     /// Waits until something about them differs from when this answered `seen`; 0 answers at once.
     async fn provisioned_changed(&self, seen: u64) -> u64;
+
+    /// Starts one environment of a lease of [`crate::Initialization::SnapStart`], beside all others, lets it initialise
+    /// until its runtime asks `restore/next` (or for its first event, where it knows no hooks), writes it to a directory
+    /// and ends it. Lambda's limit holds for the initialisation: 130 s, or the function's timeout if that is longer.
+    ///
+    /// Dropping the future ends the environment; the directory goes with it.
+    async fn snapshot(&self, lease: Arc<Lease>) -> Result<TakenSnapshot, SnapshotFailure> {
+        Err(SnapshotFailure::Unsuitable {
+            reason: format!("this worker takes no snapshots of {}", lease.function.arn),
+        })
+    }
 
     /// What runs now.
     fn report(&self) -> WorkerReport;

@@ -3,7 +3,8 @@
 //! [`ImageDevice`] answers reads of a manifest's device from chunks: from the worker's memory, its disk or the origin,
 //! by way of `cache`, and from the image's start pack. `kernel` puts it before the kernel: a FUSE file, a loop device
 //! over it, the kernel's own ext4. `keeper` is the small process that holds the FUSE session's descriptor, so that the
-//! daemon may die and be replaced while readers wait.
+//! daemon may die and be replaced while readers wait. `mounter` is the one that mounts and unmounts in its place, so that
+//! it can always die.
 //!
 //! It knows offsets and manifests, and no image, name or function beyond what a log line says. It never returns a byte
 //! that the manifest did not name: what cannot be read is an error. `unsafe` is in one module, `kernel::ioctl`.
@@ -14,6 +15,7 @@ mod image_device;
 pub mod keeper;
 pub mod kernel;
 mod marks;
+pub mod mounter;
 mod opened;
 mod recorder;
 mod statistics;

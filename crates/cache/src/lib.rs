@@ -10,6 +10,8 @@
 //! and the next tier is asked. So this crate may lose everything at any moment, and its disk may hold anything at all,
 //! and the worst that comes of it is a fetch.
 //!
+//! Beside the tiers, [`ValueTier`] keeps small values that their owner has sealed on the same kind of servers.
+//!
 //! It never holds a key, never sees plaintext, never decides what to prefetch, and is no one's only copy.
 //!
 //! Read first: [`Cache`], [`Origin`], [`Settings`].
@@ -37,4 +39,4 @@ pub use origin::{Origin, OriginError};
 pub use report::{DiskReport, HeldReport, LatencyReport, NodeReport, OriginReport, Report, TierReport, ZoneReport};
 pub use settings::{DiskSettings, Settings, SettingsError};
 pub use store::ErrorKind;
-pub use zone::{Cut, Fragment, FragmentError, cut_chunk, join_fragments};
+pub use zone::{Cut, Fragment, FragmentError, VALUE_BYTES_MAX, ValueName, ValueTier, cut_chunk, join_fragments};

@@ -1,22 +1,19 @@
 //! A late answer of a real S3 server, over HTTP, with the store's own client.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, and its helpers too")]
 
+#[path = "../../store/src/tests/s3_server.rs"]
+mod s3_server;
+
 use async_trait::async_trait;
 use cache::{Cache, ChunkAddress, Settings, Tier, Urgency};
 use chunk::ChunkId;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
+use s3_server::S3Server;
 use s3s::dto::*;
-use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use s3s_fs::FileSystem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use store::{AwsOptions, Store};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 /// Answers without which no answer counts as late, and some more.
 const WARM: u64 = 40;
@@ -64,59 +61,15 @@ impl S3 for Hanging {
     }
 }
 
-struct Server {
-    url: String,
-    state: Arc<State>,
-    task: JoinHandle<()>,
-    _folder: TempDir,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("bucket")).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!(
-            "s3://bucket?endpoint=http://{}&allow_http=true",
-            listener.local_addr().unwrap()
-        );
-        let state = Arc::new(State::default());
-        let mut builder = S3ServiceBuilder::new(Hanging {
-            files: FileSystem::new(folder.path()).unwrap(),
-            state: Arc::clone(&state),
-        });
-        builder.set_auth(SimpleAuth::from_single("key", "secret"));
-        let service = builder.build();
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let connection = Builder::new(TokioExecutor::new());
-                    // A client that goes away is its own business.
-                    connection.serve_connection(TokioIo::new(stream), service).await.ok();
-                });
-            }
-        });
-        Self {
-            url,
-            state,
-            task,
-            _folder: folder,
-        }
-    }
-
-    fn store(&self) -> Store {
-        let pairs = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
-        let aws = AwsOptions::from_variables(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        Store::open(&self.url.parse().unwrap(), store::Settings::default(), &aws).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+async fn start() -> (S3Server, Store, Arc<State>) {
+    let state = Arc::new(State::default());
+    let shared = Arc::clone(&state);
+    let server = S3Server::start(0, |files| Hanging { files, state: shared }).await;
+    let pairs = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let aws = AwsOptions::from_variables(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let location = server.url("").parse().unwrap();
+    let store = Store::open(&location, store::Settings::default(), &aws).unwrap();
+    (server, store, state)
 }
 
 async fn put_chunks(store: &Store, count: u64) -> Vec<ChunkAddress> {
@@ -137,8 +90,7 @@ async fn put_chunks(store: &Store, count: u64) -> Vec<ChunkAddress> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_of_s3_that_hangs_is_overtaken_by_a_second_one() {
-    let server = Server::start().await;
-    let store = server.store();
+    let (_server, store, state) = start().await;
     let addresses = put_chunks(&store, WARM + 3).await;
     // Any share, so that a busy machine's late answers cannot have spent it.
     let settings = Settings {
@@ -152,8 +104,8 @@ async fn a_read_of_s3_that_hangs_is_overtaken_by_a_second_one() {
         cache.get(*address, Urgency::Demand).await.unwrap();
     }
     for (number, address) in hanging.iter().enumerate() {
-        let before = (cache.report().origin, server.state.reads.load(Ordering::SeqCst));
-        server.state.hangs.store(1, Ordering::SeqCst);
+        let before = (cache.report().origin, state.reads.load(Ordering::SeqCst));
+        state.hangs.store(1, Ordering::SeqCst);
         let begin = std::time::Instant::now();
         let (chunk, tier) = cache.get(*address, Urgency::Demand).await.unwrap();
         assert_eq!((chunk.id(), tier), (address.id, Tier::Origin));
@@ -161,6 +113,6 @@ async fn a_read_of_s3_that_hangs_is_overtaken_by_a_second_one() {
         let after = cache.report().origin;
         assert_eq!(after.hedges_won, before.0.hedges_won + 1, "hang {number}: {after:?}");
         assert_eq!((after.retries, after.in_flight_requests), (before.0.retries, 0));
-        assert_eq!(server.state.reads.load(Ordering::SeqCst), before.1 + 2);
+        assert_eq!(state.reads.load(Ordering::SeqCst), before.1 + 2);
     }
 }

@@ -8,7 +8,8 @@
 //! keys` beside a running `lambent up`) are noticed within [`REFRESH_WAIT`]; those of this process at once.
 //!
 //! A key may carry a policy that says what its holder may do; one without may do everything in its account. A policy
-//! never changes: whoever wants another makes another key.
+//! never changes: whoever wants another makes another key. Nobody is let in by a key whose policy cannot be read; the
+//! others stay as good as they were.
 
 use crate::accounts::account_missing;
 use crate::column::{signed, unsigned};
@@ -71,7 +72,7 @@ pub struct AccessKey {
     pub created_ms: u64,
     /// Whether it is good.
     pub status: KeyStatus,
-    /// What its holder may do; none is everything in the account.
+    /// What its holder may do; none is everything in the account if the key is active.
     pub policy: Option<Arc<KeyPolicy>>,
 }
 
@@ -82,6 +83,8 @@ pub enum KeyStatus {
     Active,
     /// It never will be again.
     Revoked,
+    /// Its policy cannot be read, so it lets nobody in: damaged, or written by a version that knows more.
+    Unreadable,
 }
 
 /// A secret access key: forty letters. Not in its `Debug` form; wiped when dropped.
@@ -211,6 +214,13 @@ impl Control {
             return Ok(());
         }
         let keys = self.access_keys(None).await?;
+        for key in keys.iter().filter(|key| key.status == KeyStatus::Unreadable) {
+            let (id, account) = (&key.id, &key.account);
+            tracing::error!(
+                "the stored policy of access key {id} of account {account} cannot be read, so the key lets nobody in: \
+                 revoke it (lambent keys revoke {id}) and make another"
+            );
+        }
         let active = keys.into_iter().filter(|key| key.status == KeyStatus::Active);
         let map = active.map(|key| (key.id.clone(), key)).collect();
         *cache.keys.write().unwrap_or_else(PoisonError::into_inner) = map;
@@ -255,21 +265,20 @@ async fn count_change(connection: &mut AnyConnection) -> Result<(), ControlError
 }
 
 fn read_row(row: &AnyRow) -> Result<AccessKey, ControlError> {
-    let revoked = unsigned(row, "revoked")? != 0;
-    let id: String = row.try_get("id")?;
     let policy: Option<String> = row.try_get("policy")?;
     let policy = policy.map(|text| KeyPolicy::parse(&text)).transpose();
-    let policy = policy.map_err(|error| {
-        // Nobody is let in by a key whose limits cannot be read.
-        ControlError::invalid(format!("the stored policy of access key {id} cannot be read: {error}"))
-    })?;
+    let status = match (unsigned(row, "revoked")?, &policy) {
+        (0, Ok(_)) => KeyStatus::Active,
+        (0, Err(_)) => KeyStatus::Unreadable,
+        _ => KeyStatus::Revoked,
+    };
     Ok(AccessKey {
-        policy: policy.map(Arc::new),
-        id,
+        policy: policy.ok().flatten().map(Arc::new),
+        id: row.try_get("id")?,
         secret: Secret(row.try_get("secret")?),
         account: account_of(row)?,
         created_ms: unsigned(row, "created_ms")?,
-        status: if revoked { KeyStatus::Revoked } else { KeyStatus::Active },
+        status,
     })
 }
 

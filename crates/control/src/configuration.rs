@@ -1,6 +1,6 @@
 //! What a function is configured with.
 
-use crate::ZipCode;
+use crate::{CapacityConfig, ZipCode};
 use api::LogFormat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,6 +51,9 @@ pub struct Configuration {
     /// Directories of the operator's that functions share; at most one.
     #[serde(default)]
     pub file_systems: Vec<FileSystemReference>,
+    /// For functions whose environments take several invocations.
+    #[serde(default)]
+    pub capacity: Option<CapacityConfig>,
 }
 
 /// A directory of the operator's, as a function names it.
@@ -157,6 +160,8 @@ pub struct Settings {
     pub vpc: Option<VpcConfig>,
     /// Replaces all.
     pub file_systems: Option<Vec<FileSystemReference>>,
+    /// Replaces all.
+    pub capacity: Option<CapacityConfig>,
 }
 
 /// Changes to a [`LoggingConfig`].
@@ -221,6 +226,7 @@ impl Configuration {
             },
             vpc: None,
             file_systems: Vec::new(),
+            capacity: None,
         }
     }
 
@@ -251,6 +257,7 @@ impl Configuration {
             },
             vpc: settings.vpc.or(self.vpc),
             file_systems: settings.file_systems.unwrap_or(self.file_systems),
+            capacity: settings.capacity.or(self.capacity),
         }
     }
 }

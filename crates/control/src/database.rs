@@ -9,7 +9,7 @@
 use crate::{ControlError, access_keys, accounts, aliases, autoscaling, function_record};
 use crate::{
     concurrency, deliveries, event_invoke, event_sources, events, function_settings, function_urls, layers, log_store,
-    policies, start_store, tags,
+    policies, shared_secrets, start_store, tags,
 };
 use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, Transaction};
@@ -38,6 +38,7 @@ const SCHEMAS: &[&[&str]] = &[
     layers::SCHEMA,
     log_store::SCHEMA,
     policies::SCHEMA,
+    shared_secrets::SCHEMA,
     start_store::SCHEMA,
     tags::SCHEMA,
 ];

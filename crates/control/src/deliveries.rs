@@ -1,7 +1,8 @@
 //! Deliveries: what is still to be told of asynchronous events that have ended, and to whom.
 //!
 //! A delivery is written by the commit that forgets its event, and forgotten when the destination has taken it. It is
-//! claimed as events are. One that nobody takes for long enough is kept as a failure, to be listed.
+//! claimed as events are, but by target: whoever delivers says how many it takes of each. One that nobody takes for long
+//! enough is kept as a failure, to be listed.
 
 use crate::column::{signed, unsigned};
 use crate::events::writer::EventWrite;
@@ -32,6 +33,7 @@ pub(crate) const SCHEMA: &[&str] = &[
         attempts BIGINT NOT NULL, created_ms BIGINT NOT NULL, due_ms BIGINT NOT NULL, claimed BIGINT NOT NULL,
         bytes BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_ms)",
+    "CREATE INDEX IF NOT EXISTS deliveries_target ON deliveries (target, due_ms)",
     "CREATE TABLE IF NOT EXISTS failed_deliveries (
         id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL,
         body TEXT NOT NULL, request_id TEXT NOT NULL, attempts BIGINT NOT NULL, created_ms BIGINT NOT NULL,
@@ -130,6 +132,22 @@ pub struct FailedDelivery {
     pub reason: String,
 }
 
+/// The targets, by going from each to the next in the index: neither database skips by itself to the next value.
+const DUE_TARGETS: &str = "WITH RECURSIVE targets (target) AS (
+        SELECT MIN(target) FROM deliveries
+        UNION ALL
+        SELECT (SELECT MIN(later.target) FROM deliveries later WHERE later.target > targets.target)
+        FROM targets WHERE targets.target IS NOT NULL)
+    SELECT target FROM (
+        SELECT targets.target, (SELECT MIN(waiting.due_ms) FROM deliveries waiting WHERE waiting.target = targets.target)
+            AS due_ms FROM targets WHERE targets.target IS NOT NULL) AS heads
+    WHERE due_ms <= $1 ORDER BY due_ms LIMIT $2";
+
+const CLAIM: &str = "UPDATE deliveries SET due_ms = $1, claimed = 1, attempts = attempts + 1
+    WHERE due_ms <= $2 AND id IN (
+        SELECT id FROM deliveries WHERE target = $3 AND due_ms <= $4 ORDER BY due_ms LIMIT $5)
+    RETURNING id, account, name, kind, target, body, error_message, request_id, trace_id, attempts, created_ms";
+
 impl Control {
     pub(crate) fn delivery_bell(&self) -> &Arc<Notify> {
         &self.inner.delivery_bell
@@ -141,24 +159,40 @@ impl Control {
         Arc::clone(self.delivery_bell())
     }
 
-    /// Claims due deliveries, the longest due first, for `claim_ms` milliseconds.
-    pub async fn claim_deliveries(&self, limit: u32, claim_ms: u64) -> Result<Vec<QueuedDelivery>, ControlError> {
+    /// Who is to be told of something that is due at a time, those who have waited longest first. Costs two looks into an
+    /// index for each target, however many deliveries wait for it.
+    pub async fn due_targets(&self, now_ms: u64, limit: u32) -> Result<Vec<String>, ControlError> {
+        let rows = sqlx::query(DUE_TARGETS)
+            .bind(signed(now_ms))
+            .bind(i64::from(limit))
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("target")?)).collect()
+    }
+
+    /// Claims due deliveries for `claim_ms` milliseconds: of each target at most as many as stand beside it, the longest
+    /// due first.
+    pub async fn claim_deliveries(
+        &self,
+        shares: &[(String, u32)],
+        claim_ms: u64,
+    ) -> Result<Vec<QueuedDelivery>, ControlError> {
         let now = self.now_ms();
+        let mut claimed = Vec::new();
         let mut transaction = self.write().await?;
-        let rows = sqlx::query(
-            "UPDATE deliveries SET due_ms = $1, claimed = 1, attempts = attempts + 1
-             WHERE due_ms <= $2 AND id IN (SELECT id FROM deliveries WHERE due_ms <= $3 ORDER BY due_ms LIMIT $4)
-             RETURNING id, account, name, kind, target, body, error_message, request_id, trace_id, attempts,
-                created_ms",
-        )
-        .bind(signed(now.saturating_add(claim_ms)))
-        .bind(signed(now))
-        .bind(signed(now))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *transaction)
-        .await?;
+        for (target, limit) in shares {
+            let rows = sqlx::query(CLAIM)
+                .bind(signed(now.saturating_add(claim_ms)))
+                .bind(signed(now))
+                .bind(target.as_str())
+                .bind(signed(now))
+                .bind(i64::from(*limit))
+                .fetch_all(&mut *transaction)
+                .await?;
+            claimed.extend(rows);
+        }
         transaction.commit().await?;
-        rows.iter().map(from_row).collect()
+        claimed.iter().map(from_row).collect()
     }
 
     /// Gives a delivery back, to be due at a time.
@@ -178,9 +212,11 @@ impl Control {
         self.write_event(EventWrite::FailDelivery { id, reason }).await
     }
 
-    /// When the next delivery is due, or the next claim runs out, milliseconds since 1970; none if there are none.
-    pub async fn next_delivery_due(&self) -> Result<Option<u64>, ControlError> {
-        let row = sqlx::query("SELECT due_ms FROM deliveries ORDER BY due_ms LIMIT 1")
+    /// When the next delivery becomes due, or the next claim runs out, after a time; milliseconds since 1970, none if
+    /// nothing will.
+    pub async fn next_delivery_due(&self, after_ms: u64) -> Result<Option<u64>, ControlError> {
+        let row = sqlx::query("SELECT due_ms FROM deliveries WHERE due_ms > $1 ORDER BY due_ms LIMIT 1")
+            .bind(signed(after_ms))
             .fetch_optional(self.pool())
             .await?;
         row.map(|row| unsigned(&row, "due_ms")).transpose()

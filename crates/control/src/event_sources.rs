@@ -4,6 +4,7 @@
 //! to a state that ends in -ing and rings a bell; whoever polls brings it about and says so with
 //! [`Control::settle_event_source`]. What a crash interrupted is still in its state and followed at the next start.
 
+mod change;
 mod state;
 
 pub use state::EventSourceState;
@@ -13,8 +14,8 @@ use crate::function_record::account_of;
 use crate::{Control, ControlError, Page, PageRequest};
 use chunk::Account;
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -34,6 +35,10 @@ pub(crate) const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS event_sources (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, qualifier TEXT NOT NULL, source TEXT NOT NULL,
     state TEXT NOT NULL, document TEXT NOT NULL, modified_ms BIGINT NOT NULL, writes BIGINT NOT NULL,
     UNIQUE (account, name, qualifier, source))"];
+
+/// Most mappings of an account. Each enabled one is a task and a long poll. Lambda says no figure; this is as many as its
+/// account has invocations at once.
+pub const EVENT_SOURCES_MAX: i64 = 1_000;
 
 /// What a client chose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,27 +101,22 @@ pub struct NewEventSource {
 /// Which mappings a list has.
 #[derive(Clone, Debug, Default)]
 pub struct EventSourceFilter {
-    /// Of this function, and of no other qualifier than this one.
+    /// Of this function, and of this qualifier; of any if none is given.
     pub function: Option<(String, Option<String>)>,
     /// Of this queue.
     pub source: Option<String>,
 }
 
-/// What a change leaves as it is, or sets.
-#[derive(Clone, Debug, Default)]
-pub struct EventSourceChange {
-    /// Another function.
-    pub function: Option<(String, Option<String>)>,
-    /// Other settings.
-    pub settings: Option<EventSourceSettings>,
-}
+/// What cannot be read, in errors.
+const RECORD: &str = "an event source mapping";
 
 const COLUMNS: &str = "id, account, name, qualifier, source, state, document, modified_ms, writes";
 
 impl Control {
     /// Makes a mapping; it is `Creating` until somebody polls.
     ///
-    /// Errors: no such function, version or alias; the function has one of this queue already.
+    /// Errors: no such function, version or alias; the function has one of this queue already; the account has
+    /// [`EVENT_SOURCES_MAX`].
     pub async fn create_event_source(&self, new: NewEventSource) -> Result<EventSource, ControlError> {
         self.function(&new.account, &new.function, new.qualifier.as_deref())
             .await?;
@@ -131,36 +131,35 @@ impl Control {
             modified_ms: self.now_ms(),
             writes: 1,
         };
-        let done = sqlx::query(
-            "INSERT INTO event_sources (id, account, name, qualifier, source, state, document, modified_ms, writes)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) ON CONFLICT (account, name, qualifier, source) DO NOTHING",
-        )
-        .bind(source.id.as_str())
-        .bind(source.account.as_str())
-        .bind(source.function.as_str())
-        .bind(source.qualifier.as_deref().unwrap_or_default())
-        .bind(source.source.as_str())
-        .bind(source.state.as_str())
-        .bind(document_text(&source.settings, "an event source mapping")?)
-        .bind(signed(source.modified_ms))
-        .execute(self.pool())
-        .await?;
-        if done.rows_affected() == 0 {
+        let mut transaction = self.write().await?;
+        if !insert(&mut transaction, &source).await? {
+            drop(transaction);
             return Err(self.event_source_exists(&source).await?);
         }
+        // Its own row is among them.
+        if count(&mut transaction, &source.account).await? > EVENT_SOURCES_MAX {
+            let message =
+                format!("An account has at most {EVENT_SOURCES_MAX} event source mappings. Delete some first.");
+            return Err(ControlError::LimitExceeded { message });
+        }
+        transaction.commit().await?;
         self.event_source_bell().notify_one();
         Ok(source)
     }
 
+    /// That another mapping is of the same function, qualifier and queue.
     async fn event_source_exists(&self, source: &EventSource) -> Result<ControlError, ControlError> {
-        let filter = EventSourceFilter {
-            function: Some((source.function.clone(), source.qualifier.clone())),
-            source: Some(source.source.clone()),
-        };
-        let found = self
-            .event_sources(&source.account, &filter, &PageRequest::default())
-            .await?;
-        let id = found.items.first().map_or_else(String::new, |found| found.id.clone());
+        let row = sqlx::query(
+            "SELECT id FROM event_sources WHERE account = $1 AND name = $2 AND qualifier = $3 AND source = $4",
+        )
+        .bind(source.account.as_str())
+        .bind(source.function.as_str())
+        .bind(source.qualifier.as_deref().unwrap_or_default())
+        .bind(source.source.as_str())
+        .fetch_optional(self.pool())
+        .await?;
+        // It may have gone meanwhile.
+        let id: String = row.map(|row| row.try_get("id")).transpose()?.unwrap_or_default();
         Ok(ControlError::conflict(format!(
             "An event source mapping with SQS arn (\" {} \") and function (\" {} \") already exists. Please update or delete \
              the existing mapping with UUID {id}",
@@ -218,110 +217,6 @@ impl Control {
         rows.iter().map(from_row).collect()
     }
 
-    /// Changes a mapping.
-    ///
-    /// Errors: there is none; another change of it, or its removal, is not done yet; no such function.
-    pub async fn update_event_source(
-        &self,
-        account: &Account,
-        id: &str,
-        change: EventSourceChange,
-    ) -> Result<EventSource, ControlError> {
-        let mut source = self.event_source(account, id).await?;
-        if let Some((name, qualifier)) = change.function {
-            self.function(account, &name, qualifier.as_deref()).await?;
-            (source.function, source.qualifier) = (name, qualifier);
-        }
-        let enabled = source.settings.enabled;
-        source.settings = change.settings.unwrap_or(source.settings);
-        let state = source.state.updated(enabled, source.settings.enabled);
-        self.write_event_source(source, state.ok_or_else(in_use)?).await
-    }
-
-    /// Begins a mapping's removal.
-    ///
-    /// Errors: there is none; it is being created or changed.
-    pub async fn delete_event_source(&self, account: &Account, id: &str) -> Result<EventSource, ControlError> {
-        let source = self.event_source(account, id).await?;
-        let state = source.state.deleted().ok_or_else(in_use)?;
-        self.write_event_source(source, state).await
-    }
-
-    /// Replaces a mapping's tags, which nobody polls by.
-    ///
-    /// Errors: there is none.
-    pub async fn tag_event_source(
-        &self,
-        account: &Account,
-        id: &str,
-        tags: BTreeMap<String, String>,
-    ) -> Result<(), ControlError> {
-        let mut source = self.event_source(account, id).await?;
-        source.settings.tags = tags;
-        let done = sqlx::query("UPDATE event_sources SET document = $1 WHERE id = $2 AND writes = $3")
-            .bind(document_text(&source.settings, "an event source mapping")?)
-            .bind(source.id.as_str())
-            .bind(signed(source.writes))
-            .execute(self.pool())
-            .await?;
-        if done.rows_affected() == 0 {
-            Err(in_use())
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn write_event_source(
-        &self,
-        mut source: EventSource,
-        state: EventSourceState,
-    ) -> Result<EventSource, ControlError> {
-        (source.state, source.modified_ms) = (state, self.now_ms());
-        let done = sqlx::query(
-            "UPDATE event_sources SET name = $1, qualifier = $2, state = $3, document = $4, modified_ms = $5,
-                writes = writes + 1 WHERE id = $6 AND writes = $7",
-        )
-        .bind(source.function.as_str())
-        .bind(source.qualifier.as_deref().unwrap_or_default())
-        .bind(source.state.as_str())
-        .bind(document_text(&source.settings, "an event source mapping")?)
-        .bind(signed(source.modified_ms))
-        .bind(source.id.as_str())
-        .bind(signed(source.writes))
-        .execute(self.pool())
-        .await?;
-        if done.rows_affected() == 0 {
-            return Err(in_use());
-        }
-        source.writes += 1;
-        self.event_source_bell().notify_one();
-        Ok(source)
-    }
-
-    /// Says that a mapping's last change, the one with so many writes, has been followed: it becomes `Enabled` or
-    /// `Disabled`, or goes. A change that came meanwhile is left to be followed.
-    pub async fn settle_event_source(&self, source: &EventSource) -> Result<(), ControlError> {
-        let (id, writes) = (source.id.as_str(), signed(source.writes));
-        match source.state.settled(source.settings.enabled) {
-            None => {
-                sqlx::query("DELETE FROM event_sources WHERE id = $1 AND writes = $2")
-                    .bind(id)
-                    .bind(writes)
-                    .execute(self.pool())
-                    .await?;
-            }
-            Some(state) => {
-                sqlx::query("UPDATE event_sources SET state = $1 WHERE id = $2 AND writes = $3")
-                    .bind(state.as_str())
-                    .bind(id)
-                    .bind(writes)
-                    .execute(self.pool())
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Rings once for changes of mappings, however many: one listener, which then looks at all.
     #[must_use]
     pub fn event_sources_changed(&self) -> Arc<Notify> {
@@ -333,10 +228,32 @@ impl Control {
     }
 }
 
-fn in_use() -> ControlError {
-    ControlError::InUse {
-        message: "Cannot update the event source mapping because it is in use.".to_owned(),
-    }
+/// False if there is one of the same function, qualifier and queue.
+async fn insert(connection: &mut AnyConnection, source: &EventSource) -> Result<bool, ControlError> {
+    let done = sqlx::query(
+        "INSERT INTO event_sources (id, account, name, qualifier, source, state, document, modified_ms, writes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (account, name, qualifier, source) DO NOTHING",
+    )
+    .bind(source.id.as_str())
+    .bind(source.account.as_str())
+    .bind(source.function.as_str())
+    .bind(source.qualifier.as_deref().unwrap_or_default())
+    .bind(source.source.as_str())
+    .bind(source.state.as_str())
+    .bind(document_text(&source.settings, RECORD)?)
+    .bind(signed(source.modified_ms))
+    .bind(signed(source.writes))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+async fn count(connection: &mut AnyConnection, account: &Account) -> Result<i64, ControlError> {
+    let row = sqlx::query("SELECT COUNT(*) AS mappings FROM event_sources WHERE account = $1")
+        .bind(account.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get("mappings")?)
 }
 
 fn from_row(row: &AnyRow) -> Result<EventSource, ControlError> {
@@ -348,7 +265,7 @@ fn from_row(row: &AnyRow) -> Result<EventSource, ControlError> {
         qualifier: Some(qualifier).filter(|qualifier| !qualifier.is_empty()),
         source: row.try_get("source")?,
         state: EventSourceState::read(&row.try_get::<String, _>("state")?),
-        settings: document(&row.try_get::<String, _>("document")?, "an event source mapping")?,
+        settings: document(&row.try_get::<String, _>("document")?, RECORD)?,
         modified_ms: unsigned(row, "modified_ms")?,
         writes: unsigned(row, "writes")?,
     })

@@ -6,7 +6,7 @@ pub(crate) use rows::{all_after, insert, latest_after, next_number, replace, unp
 
 use crate::code::PreparedCode;
 use crate::column::{document, unsigned};
-use crate::{CodeRecord, Configuration, Control, ControlError, Lifecycle, State};
+use crate::{CodeRecord, Configuration, Control, ControlError, Lifecycle, Optimization, State};
 use api::Lease;
 use chunk::Account;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,8 @@ pub struct FunctionRecord {
     pub code: CodeRecord,
     /// States that waiters poll.
     pub lifecycle: Lifecycle,
+    /// How far its snapshot is.
+    pub optimization: Optimization,
     /// Milliseconds since 1970.
     pub last_modified_ms: u64,
     /// What invocations run: from before a change until it is prepared.
@@ -76,6 +78,9 @@ struct Document {
     last_modified_ms: u64,
     lease: Option<Lease>,
     prepared: Option<PreparedCode>,
+    /// Not in records from before there were snapshots.
+    #[serde(default)]
+    optimization: Optimization,
 }
 
 /// Names a version.
@@ -109,6 +114,7 @@ impl FunctionRecord {
             configuration,
             code,
             lifecycle: Lifecycle::created(),
+            optimization: Optimization::Unasked,
             last_modified_ms: control.now_ms(),
             lease: None,
             prepared: None,
@@ -144,6 +150,7 @@ impl FunctionRecord {
             number,
             version: version_of(number),
             revision_id,
+            optimization: Optimization::of_version(&self.configuration),
             lease: None,
             writes: 0,
             ..self.clone()
@@ -158,6 +165,7 @@ impl FunctionRecord {
             last_modified_ms: self.last_modified_ms,
             lease: self.lease.as_deref().cloned(),
             prepared: self.prepared.clone(),
+            optimization: self.optimization.clone(),
         }
     }
 
@@ -179,6 +187,7 @@ impl FunctionRecord {
             last_modified_ms: stored.last_modified_ms,
             lease: stored.lease.map(Arc::new),
             prepared: stored.prepared,
+            optimization: stored.optimization,
             number,
             writes: unsigned(row, "writes")?,
         })

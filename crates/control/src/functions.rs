@@ -9,14 +9,15 @@ pub use update::CodeUpdate;
 use crate::code::check_source;
 use crate::configuration::{Configuration, LayerReference, PackageType, Settings};
 use crate::database::WriteTransaction;
-use crate::file_systems::check_with_snap_start;
 use crate::function_record::{LATEST, VersionKey, all_after, insert, latest_after};
 use crate::page::marker_invalid;
 use crate::tags::{check_tags, write_tags};
 use crate::validation::{
     check_architecture, check_configuration, check_log_levels, check_name, check_settings, own_architecture,
 };
-use crate::{CodeRecord, CodeSource, Control, ControlError, FunctionRecord, Page, PageRequest};
+use crate::{
+    CodeRecord, CodeSource, Control, ControlError, FunctionRecord, Page, PageRequest, capacity_provider, snap_start,
+};
 use chunk::Account;
 use std::collections::BTreeMap;
 
@@ -160,6 +161,7 @@ impl Control {
     ) -> Result<Configuration, ControlError> {
         let layers = self.layer_references(account, settings.layers.as_deref()).await?;
         self.check_file_systems(account, &settings)?;
+        self.check_capacity(account, &settings)?;
         join(base, settings, layers)
     }
 
@@ -190,7 +192,8 @@ fn join(
     let configuration = base.with(settings, layers);
     check_log_levels(configuration.logging.format, &asked)?;
     check_configuration(&configuration)?;
-    check_with_snap_start(&configuration)?;
+    snap_start::check(&configuration)?;
+    capacity_provider::check_with_snap_start(&configuration)?;
     Ok(configuration)
 }
 

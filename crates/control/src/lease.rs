@@ -55,6 +55,7 @@ pub struct FunctionChange {
 enum Choice {
     Run(Resolved),
     Wait,
+    NotYet,
     Refuse(Option<Reason>),
     Missing,
 }
@@ -96,6 +97,7 @@ impl Control {
                 Choice::Run(resolved) => return Ok(resolved),
                 Choice::Missing => return Err(missing()),
                 Choice::Refuse(reason) => return Err(refusal(reason)),
+                Choice::NotYet => return Err(not_in_state(State::Pending)),
                 Choice::Wait => {}
             }
             let heard = tokio::time::timeout_at(until, change_of(&mut changes, account, name)).await;
@@ -156,7 +158,9 @@ fn choose(function: &IndexedFunction, qualifier: Option<&str>, lot: f64) -> Choi
             traffic: Arc::clone(&function.traffic),
         }),
         (State::Failed, _) => Choice::Refuse(found.lifecycle.state_reason.clone()),
-        (State::Pending | State::Active, _) => Choice::Wait,
+        // It waits for its snapshot, which may take minutes: Lambda refuses at once.
+        (State::Pending, Some(_)) => Choice::NotYet,
+        (State::Pending | State::Active, None) => Choice::Wait,
     }
 }
 
@@ -192,10 +196,15 @@ pub(crate) fn build(control: &Control, record: &FunctionRecord, prepared: &Prepa
         memory_mb: configuration.memory_mb,
         tmp_mb: configuration.tmp_mb,
         timeout: Duration::from_secs(u64::from(configuration.timeout_s)),
-        invocations_max: 1,
+        invocations_max: configuration.invocations_max(),
         logging: logging(configuration),
         network: control.inner.network,
-        initialization: Initialization::OnDemand,
+        initialization: if record.optimization.is_asked() {
+            Initialization::SnapStart
+        } else {
+            Initialization::OnDemand
+        },
+        snapshot: None,
     })
 }
 

@@ -12,6 +12,7 @@ mod access_keys;
 mod accounts;
 mod aliases;
 mod arn;
+mod capacity_provider;
 mod code;
 mod code_token;
 mod configuration;
@@ -26,6 +27,7 @@ mod lease;
 mod page;
 mod prepare;
 mod reclaim;
+mod snap_start;
 mod states;
 mod validation;
 mod versions;
@@ -52,8 +54,10 @@ mod policies;
 mod policy_statement;
 mod qualified_name;
 mod qualified_table;
+mod restores;
 #[cfg(test)]
 mod setting_tests;
+mod shared_secrets;
 mod start_store;
 mod tags;
 mod traffic_tags;
@@ -62,6 +66,7 @@ mod url_index;
 pub use access_keys::{AccessKey, KeyStatus, Secret};
 pub use accounts::AccountRecord;
 pub use aliases::{AliasChange, AliasRecord};
+pub use capacity_provider::CapacityConfig;
 pub use code::{CodeRecord, CodeSource};
 pub use configuration::{
     Configuration, FileSystemReference, ImageConfig, LayerReference, LoggingConfig, LoggingSettings, PackageType,
@@ -72,6 +77,7 @@ pub use function_record::FunctionRecord;
 pub use functions::{CodeUpdate, FunctionList, NewFunction};
 pub use lease::{FunctionChange, Resolved};
 pub use page::{Page, PageRequest};
+pub use snap_start::{Optimization, SnapshotEnd, SnapshotFacts, SnapshotWish};
 pub use states::{LastUpdate, Lifecycle, Reason, State};
 pub use versions::PublishRequest;
 
@@ -85,7 +91,7 @@ pub use deliveries::{
 };
 pub use event_invoke::{Destinations, EventInvokeChange, EventInvokeConfig};
 pub use event_sources::{
-    EventSource, EventSourceChange, EventSourceFilter, EventSourceSettings, EventSourceState, NewEventSource,
+    EVENT_SOURCES_MAX, EventSource, EventSourceFilter, EventSourceSettings, EventSourceState, NewEventSource,
 };
 pub use events::{NewEvent, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, QueuedEvent};
 pub use function_settings::{AccountUsage, RuntimeManagement};
@@ -96,6 +102,7 @@ pub use log_store::{LogGroup, LogGroupName, LogLine, LogPosition, LogRead, LogSc
 pub use policies::{PolicyRecord, PolicyTarget};
 pub use policy_statement::{Condition, NewPermission, PolicyQuestion, Principal, PrincipalInvalid, Statement};
 pub use qualified_name::QualifiedName;
+pub use restores::{SlowerRestores, is_restore};
 pub use start_store::{STARTS_MAX, StartRecord};
 pub use tags::{TAG_KEY_CHARACTERS_MAX, TAG_VALUE_CHARACTERS_MAX, TAGS_MAX};
 pub use traffic_tags::{Batching, ResponseCaching, Traffic};

@@ -6,7 +6,7 @@
 use crate::code::PreparedCode;
 use crate::function_record::{VersionKey, replace, unprepared};
 use crate::states::StateEvent;
-use crate::{CodeRecord, Control, ControlError, FunctionRecord, PackageError, Reason, ZipCode, lease};
+use crate::{CodeRecord, Control, ControlError, FunctionRecord, Optimization, PackageError, Reason, ZipCode, lease};
 use api::Lease;
 use chunk::Account;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +48,7 @@ impl Control {
     /// Takes up what an earlier process did not finish. For the process that runs functions, once, after it opened the
     /// record.
     pub async fn resume_preparations(&self) -> Result<(), ControlError> {
-        for (account, name, number) in unprepared(self).await? {
+        for (account, name, number) in unprepared(self, None).await? {
             self.begin_preparation(VersionKey {
                 account: &account,
                 name: &name,
@@ -93,14 +93,19 @@ impl Control {
         let mut connection = self.pool().acquire().await?;
         let found = key.read(self, &mut connection).await?;
         drop(connection);
-        let Some(mut record) = found.filter(|record| record.lifecycle.is_preparing()) else {
+        let waits = |record: &FunctionRecord| record.lifecycle.is_preparing() && !record.awaits_snapshot();
+        let Some(mut record) = found.filter(waits) else {
             return Ok(true);
         };
         let outcome = self.make_ready(&record).await;
         let event = match outcome.lease {
             Ok(lease) => {
                 record.lease = Some(Arc::new(lease));
-                StateEvent::Prepared
+                if record.optimization == Optimization::Wanted {
+                    StateEvent::SnapshotAwaited
+                } else {
+                    StateEvent::Prepared
+                }
             }
             Err(reason) => {
                 tracing::warn!(

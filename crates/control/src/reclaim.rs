@@ -3,11 +3,11 @@
 use crate::column::{document, unsigned};
 use crate::packages::{DEVICE_PREFIX, Reclaimed, RecordNames};
 use crate::{CodeRecord, Control, ControlError, LayerReference, ZipCode};
+use api::ImageAddress;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
-use std::collections::HashSet;
 
 /// Versions read at once: a document has some kilobytes.
 const ROWS_MAX: i64 = 500;
@@ -25,9 +25,9 @@ struct Layers {
 }
 
 impl Control {
-    /// Removes stored zips, layers of images, and records of devices that nothing has named for a day; see
-    /// [`crate::packages`]. To be called
-    /// by the process that serves, at its start and now and then.
+    /// Removes stored zips, layers of images, and records of devices that nothing has named for a day, and holds in the
+    /// store what this record names; see [`crate::packages`]. To be called by the process that serves, at its start and
+    /// now and then.
     pub async fn reclaim_blobs(&self) -> Result<Reclaimed, ControlError> {
         // Layers first: who deletes one that a new function has just found leaves it to be found with the function.
         let mut names = RecordNames {
@@ -79,7 +79,7 @@ impl Control {
             for row in &rows {
                 let text: String = row.try_get("document")?;
                 let names: Names = document(&text, "a function")?;
-                add_devices(&document(&text, "a function")?, &mut all.devices);
+                add_devices(&document(&text, "a function")?, all);
                 all.zips
                     .extend(names.configuration.layers.into_iter().map(|layer| layer.code));
                 if let CodeRecord::Zip(zip) = names.code {
@@ -90,15 +90,18 @@ impl Control {
     }
 }
 
-/// Adds every text that may be the name of a device, wherever in the document it stands: whatever part of a version comes
-/// to hold one, it is not forgotten here.
-fn add_devices(value: &Value, devices: &mut HashSet<String>) {
+/// Adds every text that may be the name of a device, and every address, wherever in the document it stands: whatever part
+/// of a version comes to hold one, it is not forgotten here.
+fn add_devices(value: &Value, all: &mut RecordNames) {
     match value {
         Value::String(text) if text.starts_with(DEVICE_PREFIX) => {
-            devices.insert(text.clone());
+            all.devices.insert(text.clone());
         }
-        Value::Array(values) => values.iter().for_each(|value| add_devices(value, devices)),
-        Value::Object(members) => members.values().for_each(|value| add_devices(value, devices)),
+        Value::Array(values) => values.iter().for_each(|value| add_devices(value, all)),
+        Value::Object(members) => {
+            all.addresses.extend(ImageAddress::deserialize(value));
+            members.values().for_each(|value| add_devices(value, all));
+        }
         _ => {}
     }
 }

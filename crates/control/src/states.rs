@@ -57,6 +57,8 @@ pub struct Lifecycle {
 pub(crate) enum StateEvent {
     UpdateBegan,
     Prepared,
+    /// The code is prepared, and what remains is the snapshot.
+    SnapshotAwaited,
     PreparationFailed(Reason),
 }
 
@@ -114,6 +116,7 @@ impl Lifecycle {
     pub(crate) fn apply(self, event: StateEvent) -> Self {
         match (self.state, event) {
             (_, StateEvent::Prepared) => Self::active(),
+            (_, StateEvent::SnapshotAwaited) => self,
             (State::Pending | State::Failed, StateEvent::UpdateBegan) => Self::created(),
             (State::Active, StateEvent::UpdateBegan) => Self {
                 last_update: LastUpdate::InProgress,
@@ -168,10 +171,13 @@ mod tests {
 
     #[test]
     fn lives() {
-        use StateEvent::{Prepared, UpdateBegan};
+        use StateEvent::{Prepared, SnapshotAwaited, UpdateBegan};
         check(vec![], State::Pending, LastUpdate::InProgress);
         check(vec![Prepared], State::Active, LastUpdate::Successful);
         check(vec![broken()], State::Failed, LastUpdate::Failed);
+        check(vec![SnapshotAwaited], State::Pending, LastUpdate::InProgress);
+        check(vec![SnapshotAwaited, Prepared], State::Active, LastUpdate::Successful);
+        check(vec![SnapshotAwaited, broken()], State::Failed, LastUpdate::Failed);
         check(vec![Prepared, UpdateBegan], State::Active, LastUpdate::InProgress);
         check(vec![Prepared, UpdateBegan, broken()], State::Active, LastUpdate::Failed);
         check(

@@ -13,7 +13,7 @@
 //! who must keep to its letters uses the others. A tag that cannot be read is refused when it is written.
 
 use crate::ControlError;
-use api::Lease;
+use api::{Initialization, Lease};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +108,11 @@ impl Traffic {
         let mut lease = Lease::clone(&lease);
         lease.revision = format!("{}-{invocations_max}", lease.revision);
         lease.invocations_max = invocations_max;
+        // A snapshot is of a runtime that takes one at a time.
+        lease.snapshot = None;
+        if lease.initialization == Initialization::SnapStart {
+            lease.initialization = Initialization::OnDemand;
+        }
         Arc::new(lease)
     }
 

@@ -86,7 +86,8 @@ impl Control {
             version.configuration.description_before = Some(before);
         }
         version.lifecycle = Lifecycle::created();
-        if latest.lifecycle.state == State::Active
+        if !version.optimization.is_asked()
+            && latest.lifecycle.state == State::Active
             && !latest.lifecycle.is_preparing()
             && let Some(prepared) = &version.prepared
             && let Ok(lease) = lease::build(self, &version, prepared)

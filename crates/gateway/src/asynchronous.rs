@@ -9,9 +9,9 @@ mod fate;
 mod record;
 
 use crate::Gateway;
+use crate::destinations::Target;
 use crate::due::{backoff, keep_starting, take_room, until};
-use crate::invocation;
-use attempt::Answer;
+use crate::invocation::{self, WholeAnswer};
 use control::{ControlError, EventInvokeConfig, NewDelivery, NewEvent, QualifiedName, QueuedEvent};
 use fate::{Condition, Fate, Limits, Tries, fate};
 use record::{Ended, Listeners};
@@ -106,7 +106,7 @@ async fn put_off(gateway: &Gateway, queued: &QueuedEvent, error: &ControlError) 
 async fn settle(
     gateway: &Gateway,
     queued: &QueuedEvent,
-    (fate, answer): (Fate, Option<&Answer>),
+    (fate, answer): (Fate, Option<&WholeAnswer>),
     config: Option<EventInvokeConfig>,
 ) {
     let settled = match fate {
@@ -137,7 +137,7 @@ async fn settle(
 async fn deliveries(
     gateway: &Gateway,
     queued: &QueuedEvent,
-    (condition, answer): (Condition, Option<&Answer>),
+    (condition, answer): (Condition, Option<&WholeAnswer>),
     config: Option<EventInvokeConfig>,
 ) -> Result<Vec<NewDelivery>, ControlError> {
     let event = &queued.event;
@@ -146,10 +146,11 @@ async fn deliveries(
         Condition::Success => None,
         _ => dead_letter_target(gateway, event).await?,
     };
+    let named = |arn: String| Target::one_name(&arn, &gateway.region, &event.account);
     let listeners = Listeners {
-        on_success,
-        on_failure,
-        dead_letter,
+        on_success: on_success.map(named),
+        on_failure: on_failure.map(named),
+        dead_letter: dead_letter.map(named),
     };
     let arn = gateway.control.function_arn(&event.account, &event.function);
     let ended = Ended {

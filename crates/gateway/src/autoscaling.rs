@@ -1,10 +1,13 @@
 //! Application Auto Scaling for provisioned concurrency: JSON 1.1, `AnyScaleFrontendService`.
 //!
-//! The operations write to the record ([`operations`]); [`keep`] looks at it, at the clock and at what runs, and sets
+//! The operations write to the record ([`operations`], `policies`, `actions`); [`keep`] looks at it, at the clock and at what runs, and sets
 //! provisioned concurrency. What it decides by are functions of their arguments alone: `schedule` and `tracking`.
 
+mod actions;
 mod keeper;
+mod memory;
 mod operations;
+mod policies;
 mod resource;
 mod schedule;
 mod shapes;

@@ -26,8 +26,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// would meet a closed connection instead of it. Beyond the largest upload nobody sends by mistake.
 const DISCARD_BYTES_MAX: usize = 96 * 1024 * 1024;
 
-/// Silence after which a client whose body is too large gets its answer: it sends nothing before it has one.
-const DISCARD_SILENCE_MAX: Duration = Duration::from_secs(1);
+/// A client whose body is too large, and who has sent nothing of it for so long, waits for the answer before it sends.
+const DISCARD_BEGIN_MAX: Duration = Duration::from_secs(1);
 
 /// Room for bodies.
 #[derive(Debug)]
@@ -91,7 +91,10 @@ impl BodyBudget {
 
 /// Reads to the end and keeps nothing; whatever goes wrong, the answer is the same.
 async fn discard(mut body: Body) {
-    while let Ok(Some(Ok(_))) = tokio::time::timeout(DISCARD_SILENCE_MAX, body.frame()).await {}
+    let mut silence_max = DISCARD_BEGIN_MAX;
+    while let Ok(Some(Ok(_))) = tokio::time::timeout(silence_max, body.frame()).await {
+        silence_max = SILENCE_MAX;
+    }
 }
 
 async fn read_all(mut body: Body, limit: usize, expected: usize) -> Result<Bytes, BodyError> {

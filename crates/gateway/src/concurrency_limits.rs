@@ -201,6 +201,15 @@ mod tests {
         "123456789012".parse().unwrap()
     }
 
+    /// Learns what is not asked again however long the test's thread does not run.
+    fn learn(limits: &ConcurrencyLimits, shared: u32) {
+        limits.learn(&account(), shared);
+        let mut running = limits.running.lock().unwrap();
+        for (_, at) in running.shared.values_mut() {
+            *at += Duration::from_secs(24 * 3600);
+        }
+    }
+
     fn enter(limits: &ConcurrencyLimits, arn: &str, reserved: Option<u32>) -> Result<Slot, Throttle> {
         limits.enter(&Question {
             account: &account(),
@@ -213,7 +222,7 @@ mod tests {
     #[test]
     fn what_is_provisioned_takes_nothing_from_others() {
         let limits = ConcurrencyLimits::new(1000);
-        limits.learn(&account(), 1);
+        learn(&limits, 1);
         let enter_ahead = || {
             limits.enter(&Question {
                 account: &account(),
@@ -235,7 +244,7 @@ mod tests {
     #[test]
     fn a_reservation_is_a_limit_and_a_guarantee() {
         let limits = ConcurrencyLimits::new(1000);
-        limits.learn(&account(), 2);
+        learn(&limits, 2);
         let first = enter(&limits, "a", Some(1)).unwrap();
         assert_eq!(enter(&limits, "a", Some(1)).err(), Some(Throttle::Function));
         let _others = [enter(&limits, "b", None).unwrap(), enter(&limits, "c", None).unwrap()];
@@ -270,7 +279,7 @@ mod tests {
         };
         let _first = enter_many(UNRESERVED_MIN).unwrap();
         assert_eq!(enter(&limits, "a", None).err(), Some(Throttle::AskShared));
-        limits.learn(&account(), 900);
+        learn(&limits, 900);
         assert!(enter_many(800).is_ok());
         assert_eq!(enter_many(801).err(), Some(Throttle::Account));
     }

@@ -2,62 +2,83 @@
 //!
 //! A delivery is in the record from the commit that forgot its event until a destination has taken it, so each is
 //! delivered at least once. While a destination is down it is tried again after 1 s and then twice as long each time, up
-//! to 5 min; after the setting `deliver_for` it is kept as a failure, to be listed.
+//! to 5 min; after the setting `deliver_for` it is kept as a failure, to be listed. What waits for one target waits behind
+//! that target alone (`room`).
 
 mod deliver;
+mod room;
 mod target;
 
 pub(crate) use target::Target;
 
 use crate::Gateway;
-use crate::due::{backoff, keep_starting, take_room, until};
+use crate::due::{backoff, keep_starting, until};
 use crate::messaging::SendError;
 use control::{ControlError, QueuedDelivery};
+use room::{Place, Room};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Deliveries under way at once. Each holds its body, at most some 7 MiB, and mostly waits for another server.
-const DELIVERIES_MAX: usize = 64;
+/// Targets that are looked at at once, the longest due first. Full ones are passed over: there are at most 64, and each
+/// account may have its own name for an HTTP endpoint.
+const TARGETS_MAX: u32 = 1_024;
 /// How long a claim holds: the longest call of the SDK, 65 s, to find a queue and again to send, and time to write.
 const CLAIM_MS: u64 = 5 * 60 * 1000;
 
 /// Delivers until told to stop; what is under way goes on in the gateway's tasks.
 pub(crate) async fn dispatch(gateway: &Gateway, stop: &CancellationToken) {
-    let room = Arc::new(Semaphore::new(DELIVERIES_MAX));
     let bell = gateway.control.deliveries_added();
+    let room = Room::new(Arc::clone(&bell));
     keep_starting("claim deliveries", &bell, stop, || start_due(gateway, &room)).await;
 }
 
-/// Starts all that is due, as there is room. How long nothing else will be.
-async fn start_due(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<Duration, ControlError> {
-    while claim(gateway, room).await? {}
-    let due_ms = gateway.control.next_delivery_due().await?;
-    Ok(until(due_ms, gateway.now_ms()))
+/// Starts all that is due, as there is room. How long nothing else will be; room that becomes free rings the bell.
+async fn start_due(gateway: &Gateway, room: &Arc<Room>) -> Result<Duration, ControlError> {
+    loop {
+        let now_ms = gateway.now_ms();
+        if !claim(gateway, room, now_ms).await? {
+            let due_ms = gateway.control.next_delivery_due(now_ms).await?;
+            return Ok(until(due_ms, gateway.now_ms()));
+        }
+    }
 }
 
 /// Starts what is due and has room. Whether there was any.
-async fn claim(gateway: &Gateway, room: &Arc<Semaphore>) -> Result<bool, ControlError> {
-    let permits = take_room(room, DELIVERIES_MAX).await;
-    let limit = u32::try_from(permits.len()).unwrap_or(1);
-    let claimed = gateway.control.claim_deliveries(limit, CLAIM_MS).await?;
+async fn claim(gateway: &Gateway, room: &Arc<Room>, now_ms: u64) -> Result<bool, ControlError> {
+    let permits = room.free().await;
+    let targets = gateway.control.due_targets(now_ms, TARGETS_MAX).await?;
+    let shares = room.shares(targets, permits.len());
+    if shares.is_empty() {
+        return Ok(false);
+    }
+    let claimed = gateway.control.claim_deliveries(&shares, CLAIM_MS).await?;
     let any = !claimed.is_empty();
-    for (delivery, permit) in claimed.into_iter().zip(permits) {
-        gateway.tasks.spawn(run(gateway.clone(), delivery, permit));
+    for (queued, permit) in claimed.into_iter().zip(permits) {
+        let place = room.enter(&queued.delivery.target, permit);
+        gateway.tasks.spawn(run(gateway.clone(), queued, place));
     }
     Ok(any)
 }
 
-async fn run(gateway: Gateway, queued: QueuedDelivery, permit: OwnedSemaphorePermit) {
-    let delivered = deliver::deliver(&gateway, &queued.delivery).await;
-    let age = Duration::from_millis(gateway.now_ms().saturating_sub(queued.created_ms));
+async fn run(gateway: Gateway, queued: QueuedDelivery, place: Place) {
     let settings = &gateway.settings;
+    let age = || Duration::from_millis(gateway.now_ms().saturating_sub(queued.created_ms));
+    // Behind a target that hangs, many wait for longer than they may: none of them is worth another timeout.
+    let overdue = place.failure().filter(|_| age() > settings.deliver_for);
+    let delivered = match overdue {
+        Some(failure) => Err(failure),
+        None => {
+            let delivered = deliver::deliver(&gateway, &queued.delivery).await;
+            place.note(&delivered);
+            delivered
+        }
+    };
     let wait = backoff(settings.backoff_first, settings.backoff_max, queued.attempts);
     let (result, settled) = match &delivered {
         Ok(()) => ("delivered", gateway.control.finish_delivery(&queued.id).await),
-        Err(error) if error.is_final || age + wait > settings.deliver_for => {
+        Err(error) if error.is_final || age() + wait > settings.deliver_for => {
             (FAILED, give_up(&gateway, &queued, error).await)
         }
         Err(error) => {
@@ -71,7 +92,7 @@ async fn run(gateway: Gateway, queued: QueuedDelivery, permit: OwnedSemaphorePer
     if let Err(error) = settled {
         warn!("a delivery may be made once more, when its claim runs out: {error}");
     }
-    drop(permit);
+    drop(place);
 }
 
 const FAILED: &str = "failed";

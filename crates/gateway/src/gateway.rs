@@ -7,7 +7,7 @@ use crate::lambda::model::{Model, ModelBroken};
 use crate::messaging::Messaging;
 use crate::metrics::Metrics;
 use crate::micro_batch::Batches;
-use crate::response_cache::ResponseCache;
+use crate::response_cache::{ResponseCache, SharedAnswers};
 use crate::sigv4::{Claim, SignatureFailure, SigningKeys};
 use crate::start_records::StartRecords;
 use api::Worker;
@@ -29,6 +29,8 @@ pub struct GatewayParts {
     pub messaging: Messaging,
     /// Such as `us-east-1`: the region of ARNs, and the one that signatures must name.
     pub region: String,
+    /// Where answers that functions keep by the tag `lambent:response-cache` lie beside this process's memory.
+    pub shared_answers: Option<SharedAnswers>,
     /// What a user tunes.
     pub settings: GatewaySettings,
 }
@@ -122,7 +124,7 @@ impl Gateway {
             signing_keys: SigningKeys::new(),
             concurrency: ConcurrencyLimits::new(parts.settings.account_concurrency_max),
             metrics: Metrics::new(),
-            responses: ResponseCache::new(parts.settings.response_cache_bytes_max),
+            responses: ResponseCache::new(parts.settings.response_cache_bytes_max).with_shared(parts.shared_answers),
             batches: Batches::default(),
             bodies: BodyBudget::new(),
             tasks: TaskTracker::new(),

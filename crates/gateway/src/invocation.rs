@@ -7,11 +7,13 @@ mod answer;
 mod lineage;
 mod payload;
 mod request_id;
+mod whole;
 
 pub(crate) use answer::{Found, answer};
 pub(crate) use lineage::entered;
 pub(crate) use payload::{check_payload, collect};
 pub(crate) use request_id::trace_id;
+pub(crate) use whole::{WholeAnswer, run_to_end};
 
 use crate::Gateway;
 use crate::concurrency_limits::{Question, Slot, Throttle};
@@ -220,6 +222,8 @@ fn refusal(error: &InvokeError) -> ApiError {
         InvokeError::CannotStart { .. } | InvokeError::InvalidEntrypoint { .. } | InvokeError::ShuttingDown => {
             ApiError::new("ServiceException", error.to_string())
         }
+        InvokeError::RestoreFailed { .. } => ApiError::new("SnapStartException", error.to_string()),
+        InvokeError::RestoreTimedOut { .. } => ApiError::new("SnapStartTimeoutException", error.to_string()),
     }
 }
 

@@ -124,3 +124,26 @@ fn with_content_type(mut response: Response) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, CONTENT);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_names_one_service_and_one_operation() {
+        assert_eq!(
+            Service::find("Logs_20140328.DescribeLogGroups"),
+            Some((Service::Logs, "DescribeLogGroups"))
+        );
+        for other in [
+            "Logs_20140328.DescribeLogGroups.GetLogEvents",
+            "Logs_20140328..DescribeLogGroups",
+            "Logs_20140328",
+            "Logs_20150328.DescribeLogGroups",
+            ".DescribeLogGroups",
+            "",
+        ] {
+            assert_eq!(Service::find(other), None, "{other}");
+        }
+    }
+}

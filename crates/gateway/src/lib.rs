@@ -32,11 +32,14 @@ mod provisioned;
 mod query;
 mod registry;
 mod response_cache;
+mod restore_watch;
 mod server;
 mod sigv4;
+mod snapshots;
 mod start_records;
 mod sts;
 
 pub use crate::gateway::{Gateway, GatewayError, GatewayParts, GatewaySettings};
 pub use crate::messaging::{Messaging, MessagingError, MessagingSettings};
+pub use crate::response_cache::SharedAnswers;
 pub use crate::sigv4::{Authorization, AuthorizationParseError, signed_text};

@@ -1,9 +1,10 @@
 //! The services that events are sent to and taken from: SQS and SNS by AWS's SDK, and HTTP endpoints that the operator
 //! has named.
 //!
-//! All accounts share the operator's credentials, as they come by AWS's ordinary chain; nothing is asked of the chain
-//! before the first message. A region's client is made when its first queue or topic is named.
+//! All accounts share the operator's credentials, as they come by AWS's ordinary chain (`access` says who may name what);
+//! nothing is asked of the chain before the first message. A region's client is made when its first queue or topic is named.
 
+mod access;
 mod error;
 mod http;
 mod queue;
@@ -41,6 +42,9 @@ pub struct MessagingSettings {
     /// URLs of HTTP endpoints by the names that functions use: `arn:aws:events:REGION:ACCOUNT:api-destination/NAME`. They
     /// may hold secrets, so they are never shown.
     pub http_destinations: BTreeMap<String, String>,
+    /// Queues and topics that an account's functions may name beside those of its own number: an account or `*`, and an
+    /// ARN whose parts may have `*` and `?`.
+    pub message_access: Vec<(String, String)>,
 }
 
 /// Why messages cannot be sent at all.
@@ -58,6 +62,14 @@ pub enum MessagingError {
         /// What is wrong.
         source: url::ParseError,
     },
+    /// Whoever may name queues and topics cannot be read.
+    #[error("cannot use the message access {grant}: {reason}")]
+    Access {
+        /// As it was given: `ACCOUNT=ARN`.
+        grant: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// Clients of all services. Cheap to clone.
@@ -73,13 +85,14 @@ struct State {
     queue_urls: Mutex<HashMap<String, String>>,
     http: reqwest::Client,
     http_destinations: HashMap<String, url::Url>,
+    grants: Vec<access::Grant>,
 }
 
 impl Messaging {
     /// Reads where credentials come from; sends nothing.
     ///
     /// # Errors
-    /// An HTTP destination's URL is none, or the TLS of this machine cannot be used.
+    /// An HTTP destination's URL is none, message access cannot be read, or the TLS of this machine cannot be used.
     pub async fn connect(region: &str, settings: MessagingSettings) -> Result<Self, MessagingError> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -96,6 +109,10 @@ impl Messaging {
             url.map(|url| (name.clone(), url))
                 .map_err(|source| MessagingError::Url { name, source })
         });
+        let access = &settings.message_access;
+        let grants = access
+            .iter()
+            .map(|(account, resource)| access::Grant::parse(account, resource));
         Ok(Self(Arc::new(State {
             shared,
             sqs_endpoint: settings.sqs_endpoint,
@@ -105,6 +122,7 @@ impl Messaging {
             queue_urls: Mutex::default(),
             http: http::client().map_err(MessagingError::Https)?,
             http_destinations: destinations.collect::<Result<_, _>>()?,
+            grants: grants.collect::<Result<_, _>>()?,
         })))
     }
 
@@ -186,6 +204,7 @@ impl fmt::Debug for MessagingSettings {
             .field("sqs_endpoint", &self.sqs_endpoint)
             .field("sns_endpoint", &self.sns_endpoint)
             .field("http_destinations", &self.http_destinations.keys())
+            .field("message_access", &self.message_access)
             .finish()
     }
 }

@@ -3,6 +3,7 @@
 use crate::invocation::Found;
 use ::metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _, SharedString};
 use api::{ColdStart, WorkerReport};
+use control::is_restore;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::fmt;
 use std::time::Duration;
@@ -85,6 +86,23 @@ impl Metrics {
             None,
             text("Stored bytes of chunks that cold starts read, by tier."),
         );
+        for (name, what) in [
+            (
+                "lambent_snapshots_total",
+                "Snapshots of versions that were to be taken, by result: on, off, failed.",
+            ),
+            ("lambent_restores_total", "Cold starts that went on from a snapshot."),
+            (
+                "lambent_restore_fall_backs_total",
+                "Cold starts that initialised although their version has a snapshot.",
+            ),
+            (
+                "lambent_slower_restores_total",
+                "Versions whose restores turned out slower than those of the one before.",
+            ),
+        ] {
+            recorder.describe_counter(name.into(), None, text(what));
+        }
         recorder.describe_counter(
             "lambent_response_cache_total".into(),
             None,
@@ -185,8 +203,32 @@ impl Metrics {
         }
     }
 
+    /// What became of a snapshot that was to be taken: `on`, `off` or `failed`.
+    pub(crate) fn snapshot(&self, result: &'static str) {
+        let labels = vec![Label::new("result", result)];
+        let key = Key::from_parts("lambent_snapshots_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// A version turned out to restore slower than the one before it.
+    pub(crate) fn slower_restores(&self) {
+        self.count("lambent_slower_restores_total");
+    }
+
+    fn count(&self, name: &'static str) {
+        self.recorder
+            .register_counter(&Key::from_name(name), &METADATA)
+            .increment(1);
+    }
+
     /// The parts of a cold start.
     pub(crate) fn cold_start(&self, start: &ColdStart) {
+        if is_restore(start) {
+            self.count("lambent_restores_total");
+        }
+        if start.fell_back.is_some() {
+            self.count("lambent_restore_fall_backs_total");
+        }
         self.cold_start_part("total", start.total_us);
         for part in &start.parts {
             self.cold_start_part(&part.name, part.took_us);
@@ -277,7 +319,21 @@ mod tests {
             parts: vec![part],
             total_us: 40_000,
             tiers: vec![tier],
+            fell_back: None,
         });
+        let restore = StartPart::new("restore", Duration::ZERO, Duration::from_millis(30));
+        metrics.cold_start(&ColdStart {
+            parts: vec![restore],
+            total_us: 50_000,
+            ..ColdStart::default()
+        });
+        metrics.cold_start(&ColdStart {
+            total_us: 300_000,
+            fell_back: Some("another processor".to_owned()),
+            ..ColdStart::default()
+        });
+        metrics.snapshot("on");
+        metrics.slower_restores();
         let text = metrics.render(WorkerReport {
             idle: 4,
             busy: 1,
@@ -293,6 +349,10 @@ mod tests {
             r#"lambent_cold_start_bytes_total{tier="disk"} 512"#,
             r#"lambent_environments{state="idle"} 4"#,
             "lambent_environments_started_total 9",
+            r#"lambent_snapshots_total{result="on"} 1"#,
+            "lambent_restores_total 1",
+            "lambent_restore_fall_backs_total 1",
+            "lambent_slower_restores_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

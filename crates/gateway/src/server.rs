@@ -8,7 +8,7 @@ use crate::body::BodyError;
 use crate::sigv4::{Authorization, SignatureFailure};
 use crate::{
     Gateway, GatewayError, asynchronous, autoscaling, destinations, event_sources, function_urls, json_services,
-    lambda, provisioned, registry, sts,
+    lambda, provisioned, registry, snapshots, sts,
 };
 use axum::body::Body;
 use axum::http::header::AUTHORIZATION;
@@ -75,6 +75,7 @@ impl Gateway {
             tokio::spawn(settle_metrics(self.clone())),
             tokio::spawn(start_ahead(self.clone(), stop.clone())),
             tokio::spawn(scale(self.clone(), stop.clone())),
+            tokio::spawn(take_snapshots(self.clone(), stop.clone())),
         ];
         let dispatcher = tokio::spawn(dispatch_all(self.clone(), stop.clone()));
         let graceful = GracefulShutdown::new();
@@ -110,7 +111,7 @@ impl Gateway {
 }
 
 async fn write_starts(gateway: Gateway) {
-    gateway.starts.write_all().await;
+    gateway.starts.write_all(&gateway.metrics).await;
 }
 
 /// Asynchronous events, what is told of them, and what comes from queues.
@@ -128,6 +129,10 @@ async fn start_ahead(gateway: Gateway, stop: CancellationToken) {
 
 async fn scale(gateway: Gateway, stop: CancellationToken) {
     autoscaling::keep(&gateway, &stop).await;
+}
+
+async fn take_snapshots(gateway: Gateway, stop: CancellationToken) {
+    snapshots::take(&gateway, &stop).await;
 }
 
 async fn settle_metrics(gateway: Gateway) {

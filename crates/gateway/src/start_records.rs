@@ -1,5 +1,7 @@
 //! Carries cold starts to the record, off the path of the invocation that waited for one.
 
+use crate::metrics::Metrics;
+use crate::restore_watch::RestoreWatch;
 use chunk::Account;
 use control::{Control, StartRecord};
 use std::fmt;
@@ -22,6 +24,7 @@ pub(crate) struct StartRecords {
     sender: mpsc::Sender<StartEntry>,
     receiver: Mutex<mpsc::Receiver<StartEntry>>,
     control: Control,
+    watch: RestoreWatch,
 }
 
 impl StartRecords {
@@ -31,6 +34,7 @@ impl StartRecords {
             sender,
             receiver: Mutex::new(receiver),
             control,
+            watch: RestoreWatch::default(),
         }
     }
 
@@ -41,11 +45,12 @@ impl StartRecords {
         }
     }
 
-    /// Writes what is handed over, until the task is ended.
-    pub(crate) async fn write_all(&self) {
+    /// Writes what is handed over, until the task is ended, and looks at what that says of versions.
+    pub(crate) async fn write_all(&self, metrics: &Metrics) {
         let mut receiver = self.receiver.lock().await;
         while let Some(entry) = receiver.recv().await {
             self.write(&entry).await;
+            self.watch.look(&self.control, metrics, &entry).await;
         }
     }
 

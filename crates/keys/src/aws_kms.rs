@@ -6,6 +6,7 @@
 //! the operator chose another. KMS's own rotation makes new versions inside one key, needs no re-wrapping, and is not
 //! seen here.
 
+use crate::silence::Silence;
 use crate::wrapped::{self, ProviderCode};
 use crate::{ErrorKind, ForeignKey, KeyError, WrappedDataKey, WrappedError};
 use aws_config::timeout::TimeoutConfig;
@@ -17,7 +18,9 @@ use aws_sdk_kms::types::DataKeySpec;
 use chunk::{Account, DataKey, KEY_BYTES};
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 const CONTEXT_KEY: &str = "lambent:account";
@@ -34,6 +37,7 @@ pub struct AwsKms {
     /// Ids or ARNs of keys that unwrap only.
     previous: Vec<String>,
     place: String,
+    silence: Arc<Silence>,
 }
 
 impl fmt::Debug for AwsKms {
@@ -141,11 +145,7 @@ impl AwsKms {
     /// Uses the key `key_id` (an id, an ARN or an alias). Credentials and, without `region`, the region come by AWS's
     /// ordinary chain. `endpoint_url` is for servers other than AWS. Nothing is sent to KMS yet.
     pub async fn connect(key_id: &str, region: Option<&str>, endpoint_url: Option<&str>) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts);
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts());
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));
         }
@@ -164,6 +164,7 @@ impl AwsKms {
             key_id: key_id.to_owned(),
             previous: Vec::new(),
             place: place.to_owned(),
+            silence: Arc::default(),
         }
     }
 
@@ -221,6 +222,7 @@ impl AwsKms {
     }
 
     pub(crate) async fn unwrap(&self, account: &Account, bytes: &[u8]) -> Result<DataKey, KeyError> {
+        const OPEN: &str = "open a data key";
         let wrapped = wrapped::decode(bytes)?;
         let foreign = || ForeignKey {
             provider: wrapped.provider,
@@ -230,6 +232,10 @@ impl AwsKms {
         if wrapped.provider != ProviderCode::AwsKms {
             return Err(foreign().into());
         }
+        if let Some(reason) = self.silence.recent() {
+            return Err(self.error(OPEN, KmsFault::Unreachable, reason.into()).into());
+        }
+        let began = Instant::now();
         let answer = self
             .client
             .decrypt()
@@ -239,7 +245,7 @@ impl AwsKms {
             .send()
             .await;
         match answer {
-            Ok(answer) => data_key(answer.plaintext).ok_or_else(|| self.incomplete("open a data key").into()),
+            Ok(answer) => data_key(answer.plaintext).ok_or_else(|| self.incomplete(OPEN).into()),
             Err(error) => Err(match error.code() {
                 Some("InvalidCiphertextException") => WrappedError::Refused {
                     key_name: format!("AWS KMS key {}", wrapped.key_name),
@@ -247,7 +253,13 @@ impl AwsKms {
                 }
                 .into(),
                 Some("IncorrectKeyException") => foreign().into(),
-                _ => self.failed("open a data key", error).into(),
+                _ => {
+                    let failed = self.failed(OPEN, error);
+                    if failed.fault == KmsFault::Unreachable {
+                        self.silence.note(began, &innermost(&*failed.source).to_string());
+                    }
+                    failed.into()
+                }
             }),
         }
     }
@@ -272,6 +284,14 @@ impl AwsKms {
             source,
         }
     }
+}
+
+/// What a question may take, with its retries.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build()
 }
 
 /// Codes: <https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html> and the pages of both operations.

@@ -18,6 +18,8 @@ mod error;
 mod keyring;
 mod keyring_file;
 mod provider;
+#[cfg(any(feature = "aws-kms", feature = "vault"))]
+mod silence;
 #[cfg(feature = "vault")]
 mod vault;
 mod wrapped;

@@ -114,7 +114,7 @@ pub enum SandboxError {
         /// What is wrong.
         problem: String,
     },
-    /// A process could not be written or restored.
+    /// A process cannot be written or restored: it would be so again.
     #[error("cannot {act} the snapshot of sandbox {sandbox:?}: {reason}")]
     Snapshot {
         /// Its name.
@@ -123,6 +123,18 @@ pub enum SandboxError {
         act: &'static str,
         /// In CRIU's words, mostly.
         reason: String,
+    },
+    /// This machine failed while a process was written or restored: it may go well another time.
+    #[error("cannot {act} the snapshot of sandbox {sandbox:?}: {step}")]
+    SnapshotInterrupted {
+        /// Its name.
+        sandbox: String,
+        /// Verb.
+        act: &'static str,
+        /// What was tried.
+        step: String,
+        /// Why not.
+        source: io::Error,
     },
     /// The directory holds no snapshot that can be restored here.
     #[error("cannot restore the snapshot in {}: {problem}", directory.display())]

@@ -46,7 +46,7 @@ pub use cgroup::control_groups;
 pub use dialer::Dialer;
 pub use error::SandboxError;
 pub use sandbox::{Process, Sandbox};
-pub use snapshot::{Connection, Criu, Identity, processor_class};
+pub use snapshot::{Connection, Criu, DISK_SPARE_BYTES, Identity, processor_class};
 pub use spawner::{Spawner, run_spawner};
 pub use spec::{ProcessSpec, SandboxNetwork, SandboxSpec, SharedAccess, SharedDirectory, SpawnerSettings, Usage};
 pub use status::{EXIT_STATUS_BYTES, ExitStatus};

@@ -40,6 +40,7 @@ pub struct Sandbox {
     tmp: OwnedFd,
     group: Group,
     files_max: u64,
+    memory_bytes_max: u64,
     frozen: AtomicBool,
     /// Given back last, when nobody has these ids any more.
     range: IdRange,
@@ -74,6 +75,7 @@ impl Sandbox {
             tmp: born.tmp,
             group,
             files_max: spec.files_max,
+            memory_bytes_max: spec.memory_bytes,
             frozen: AtomicBool::new(false),
             range,
         }
@@ -204,6 +206,10 @@ impl Sandbox {
 
     pub(crate) fn files_max(&self) -> u64 {
         self.files_max
+    }
+
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max
     }
 
     /// A pidfd.

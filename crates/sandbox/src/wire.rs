@@ -41,6 +41,8 @@ pub(crate) struct CriuRequest {
     /// As in [`CreateRequest`].
     pub(crate) ids_from: u32,
     pub(crate) files_max: u64,
+    /// Bytes of all images that CRIU may write.
+    pub(crate) images_max: u64,
     pub(crate) unified: bool,
 }
 

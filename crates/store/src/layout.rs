@@ -18,12 +18,17 @@
 //!                                            wrapped anew                 replacing            has the manifest
 //! images/ACCOUNT/NAME                        an image's record, opaque    a push, replacing    until it is removed
 //! accounts/ACCOUNT.json                      an account's policy          its owner, replacing for ever
+//! held/SERVER/ACCOUNT/HASH/GENERATION-ID     nothing: the server needs    that server          until it releases it
+//!                                            this device (see `holds`)
+//! held/SERVER/seen                           nothing: its time is when    that server,         until it is forgotten
+//!                                            the server was there         replacing
 //! ```
 //! GENERATION is the root's number, REVISION the count of its changes from 2 (see `root`), both in eight decimal digits.
 //! ID is the BLAKE3 hash of the value (under `starts`, the id of the image's manifest), 64 hexadecimal digits, HH its
 //! first two: 256 folders keep a local directory quick to list. TOKEN is 32 random hexadecimal digits. A trace or an
 //! index is replaced whole, and the last of two writers wins: both only make later starts faster. ACCOUNT is twelve
-//! digits. NAME is escaped (see `record_name`).
+//! digits. NAME is escaped (see `record_name`). SERVER is 16 random hexadecimal digits, HASH the first 16 of the BLAKE3
+//! hash of a device's name: so a key under `held` has 125 bytes and says all that a collector needs.
 //!
 //! Chunks, manifests and what starts left also come into a root by a collector, which copies them under the same id from
 //! an older one (see `collect`).
@@ -34,8 +39,8 @@
 //! Temporary files of the local directory are named `KEY#N`. A killed writer may leave one; no key has a `#`, listings
 //! do not show it, and the next writer takes the next N.
 
-use crate::RecordNameError;
 use crate::record_name::escape;
+use crate::{Held, HeldName, RecordNameError, ServerId};
 use chunk::{Account, ChunkId};
 use object_store::path::Path;
 
@@ -193,9 +198,92 @@ pub(crate) fn record(account: &Account, name: &str) -> Result<Path, RecordNameEr
         .expect("escaped names have no empty, dotted or control segments"))
 }
 
+pub(crate) fn all_held() -> Path {
+    Path::from("held")
+}
+
+pub(crate) fn held_by(server: ServerId) -> Path {
+    Path::from(format!("held/{server}"))
+}
+
+/// The folder of all that a server holds under a name.
+pub(crate) fn held_under(server: ServerId, account: &Account, name: HeldName) -> Path {
+    Path::from(format!("held/{server}/{account}/{name}"))
+}
+
+pub(crate) fn held(held: &Held) -> Path {
+    let folder = held_under(held.server, &held.account, held.name);
+    Path::from(format!("{folder}/{:08}-{}", held.generation, held.manifest))
+}
+
+pub(crate) fn server_seen(server: ServerId) -> Path {
+    Path::from(format!("held/{server}/seen"))
+}
+
+/// What a key under `held/` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeldObject {
+    /// A server needs a device.
+    Device(Held),
+    /// A server was there.
+    Seen(ServerId),
+}
+
+/// `None` for a foreign file.
+pub(crate) fn held_object(key: &Path) -> Option<HeldObject> {
+    // Behind whatever the store's own prefix is.
+    let parts: Vec<&str> = key.as_ref().rsplit('/').take(5).collect();
+    match parts[..] {
+        ["seen", server, "held", ..] => Some(HeldObject::Seen(server.parse().ok()?)),
+        [device, name, account, server, "held"] => {
+            let (generation, manifest) = device.split_once('-')?;
+            Some(HeldObject::Device(Held {
+                server: server.parse().ok()?,
+                account: account.parse().ok()?,
+                name: HeldName::parse(name)?,
+                generation: generation.parse().ok()?,
+                manifest: manifest.parse().ok()?,
+            }))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_comes_back_from_its_key() {
+        let device = Held {
+            server: "0123456789abcdef".parse().unwrap(),
+            account: "123456789012".parse().unwrap(),
+            name: HeldName::of("lambda-zip-1"),
+            generation: 7,
+            manifest: ChunkId::from_bytes([0xab; 32]),
+        };
+        let key = held(&device);
+        let hash = "ab".repeat(32);
+        let folder = held_under(device.server, &device.account, device.name);
+        assert!(
+            folder.as_ref().starts_with("held/0123456789abcdef/123456789012/"),
+            "{folder}"
+        );
+        assert_eq!(key.as_ref(), format!("{folder}/00000007-{hash}"));
+        assert_eq!(key.as_ref().len(), 125);
+        assert_eq!(held_object(&key), Some(HeldObject::Device(device.clone())));
+        let seen = server_seen(device.server);
+        assert_eq!(seen.as_ref(), "held/0123456789abcdef/seen");
+        assert_eq!(held_object(&seen), Some(HeldObject::Seen(device.server)));
+        for foreign in [
+            "held/x",
+            "held/0123456789ABCDEF/seen",
+            "held/0123456789abcdef/1/2/3",
+            "seen",
+        ] {
+            assert_eq!(held_object(&Path::from(foreign)), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn keys_are_as_documented() {

@@ -8,13 +8,14 @@
 //! variable and no flag: the caller hands in [`StoreLocation`], [`Settings`] and [`AwsOptions`].
 //!
 //! Read first: `layout` (the page of every stored key), [`Store`], [`ChunkWriter`]; of garbage collection, `root` (a
-//! root's life), `pushes` (the invariant), `collect`.
+//! root's life), `pushes` (the invariant), `holds` (several servers), `collect`.
 
 mod backend;
 mod chunk_writer;
 mod collect;
 mod error;
 mod fault;
+mod holds;
 mod layout;
 mod location;
 mod policy;
@@ -36,6 +37,7 @@ pub use chunk_writer::{ChunkWriter, Progress, WriteMode, WriterStopped, Written}
 pub use collect::{GcProgress, GcReport, GcSettings, LiveManifest, Popular, RootUse, Survey};
 pub use error::{ErrorKind, ObjectCorrupt, ObjectMissing, ObjectTooLarge, StoreError};
 pub use fault::{CallFailed, Fault};
+pub use holds::{Forgotten, Held, HeldName, ServerId, ServerIdError, ServerUse};
 pub use location::{LocationError, S3Location, StoreLocation};
 pub use policy::{AccountPolicy, PolicyScope};
 pub use popular::PopularChunks;

@@ -22,7 +22,8 @@
 //! in this argument: a push that sleeps for a year between any two steps is refused at 5, or has been moved at d.
 //!
 //! One gap is left, between 5 and 6: a push that stops there for longer than its manifest lives without a record, which is
-//! the whole life of the next root. It looks at the clock, and gives up after [`COMMIT_MS_MAX`].
+//! the whole life of the next root. It looks at two clocks, of which one cannot be set, and gives up after
+//! [`COMMIT_MS_MAX`].
 
 use crate::put::Decided;
 use crate::root::RootState;
@@ -90,7 +91,7 @@ impl Push {
         manifest: ChunkId,
         record: Bytes,
     ) -> Result<(), StoreError> {
-        let began_ms = self.store.now_ms();
+        let (began_ms, began_at) = (self.store.now_ms(), self.store.elapsed_ms());
         let outcome = Outcome {
             version: VERSION,
             manifest: Some(manifest.to_string()),
@@ -98,7 +99,9 @@ impl Push {
         };
         let key = layout::push_outcome(self.root.generation, &self.token);
         let decided = self.store.decide(&key, outcome.encode()).await?;
-        let is_late = self.store.now_ms().saturating_sub(began_ms) > COMMIT_MS_MAX;
+        // By both clocks: the one may be set back, the other may stand still while the machine sleeps.
+        let by_clock = self.store.now_ms().saturating_sub(began_ms);
+        let is_late = by_clock.max(self.store.elapsed_ms() - began_at) > COMMIT_MS_MAX;
         if is_late || matches!(decided, Decided::Theirs(_)) {
             let generation = self.root.generation;
             return Err(PushRevoked { generation }.into());

@@ -312,7 +312,9 @@ impl Store {
         let mut known = self.known_roots().lock();
         let is_fresh = known
             .asked_ms
-            .is_some_and(|asked| now_ms.saturating_sub(asked) < ROOTS_FRESH_MS);
+            // A clock that went back says nothing about age.
+            .and_then(|asked| now_ms.checked_sub(asked))
+            .is_some_and(|age_ms| age_ms < ROOTS_FRESH_MS);
         if !is_fresh && let Ok(runtime) = tokio::runtime::Handle::try_current() {
             known.asked_ms = Some(now_ms);
             // The task must not keep what owns it alive, so its store has a table of its own.

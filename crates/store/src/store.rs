@@ -97,6 +97,11 @@ impl Store {
         (self.surroundings.clock)()
     }
 
+    /// Milliseconds since some moment, whatever happens to the clock.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        (self.surroundings.stopwatch)()
+    }
+
     pub(crate) fn fill_random(&self, bytes: &mut [u8]) {
         (self.surroundings.random)(bytes);
     }

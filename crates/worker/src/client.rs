@@ -1,6 +1,7 @@
 //! The other end of the daemon's socket.
 
 use crate::daemon::socket_path;
+use crate::left_over::{clean_after_dead, end_caught};
 use crate::protocol::{Answer, MountRequest, Mounted, PROTOCOL_VERSION, Question, Request, Selector, receive, send};
 use crate::report::{CacheStats, ImageStats, MountLine};
 use std::io::{self, BufRead, BufReader};
@@ -61,8 +62,17 @@ enum FirstWords {
 }
 
 impl Client {
-    /// Connects; `None` when no daemon runs.
+    /// Connects; `None` when no daemon runs. Takes away first what one left that died together with its keeper.
     pub fn connect(directory: &Path, store_name: &str) -> Result<Option<Self>, ClientError> {
+        match clean_after_dead(directory) {
+            Ok(None) => {}
+            Ok(Some(report)) => tracing::warn!(?report, "cleaned up after a daemon that died together with its keeper"),
+            Err(error) => tracing::warn!("cannot clean up what a dead daemon left: {error}"),
+        }
+        Self::connect_to_socket(directory, store_name)
+    }
+
+    fn connect_to_socket(directory: &Path, store_name: &str) -> Result<Option<Self>, ClientError> {
         let connected = socket_path(directory).and_then(|(path, _held)| UnixStream::connect(path));
         let stream = match connected {
             Ok(stream) => stream,
@@ -91,8 +101,10 @@ impl Client {
             directory: directory.to_owned(),
             reason,
         };
+        // A dead daemon that is caught in the kernel would take questions and answer none. The next one cleans up.
+        end_caught(directory).map_err(|error| not_started(error.to_string()))?;
         loop {
-            if let Some(client) = Self::connect(directory, store_name)? {
+            if let Some(client) = Self::connect_to_socket(directory, store_name)? {
                 return Ok(client);
             }
             let command = start().map_err(|error| not_started(error.to_string()))?;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! keeper ── spawns ──> daemon:  nothing kept ─> lock, clean what a dead one left, mount the session, listen
-//!    │                          kept         ─> restore devices, resume the session, listen on the same socket
-//!    └─ holds what is kept      ready ─> serve clients and the kernel ─> nothing mounted for a while ─> end
+//!    │                   │      kept         ─> restore devices, resume the session, listen on the same socket
+//!    └─ holds what is    │      ready ─> serve clients and the kernel ─> nothing mounted for a while ─> end
+//!       kept             └─ spawns ──> mounter: mounts and unmounts, so that the daemon never waits for itself
 //! ```
 //! Threads wait, one for each source of events, and the main loop alone decides. When the daemon is killed its keeper
 //! spawns it again; when it ends by itself with nothing mounted, the keeper ends too.
@@ -12,11 +13,13 @@ use crate::error::WorkerError;
 use crate::found::FindImage;
 use crate::handover::{DeviceState, FUSE, LOCK, SOCKET};
 use crate::images::{Images, ImagesParts, StartOver, renew_keys};
+use crate::left_over::{forget_processes, lock_after_dead, record_processes};
 use crate::protocol::{Answer, PROTOCOL_VERSION, Question, Request, SOCKET_NAME, receive, send};
 use crate::settings::Settings;
 use crate::starts::{FinishedStart, learn};
 use block::keeper::Link;
 use block::kernel::{CleanReport, DeviceNumber, DeviceTable, Session, Start, clean_left_over, unmount_session};
+use block::mounter::Mounter;
 use block::{OpenedChunks, SharedParts};
 use cache::Cache;
 use chunk::Manifest;
@@ -57,6 +60,8 @@ pub struct DaemonParts {
     pub find: FindImage,
     /// Who unwraps data keys.
     pub keys: KeyProvider,
+    /// Who mounts and unmounts: another process.
+    pub mounter: Mounter,
     /// Where fetches do their waiting.
     pub runtime: Handle,
 }
@@ -116,6 +121,13 @@ impl Daemon {
         let (events, inbox) = sync_channel(EVENTS_MAX);
         let keeper = Arc::new(link);
         keep(&keeper, &beginning, &directory)?;
+        if let Err(error) = record_processes(&directory, keeper.keeper_id()) {
+            tracing::warn!("what this daemon and its keeper would leave cannot be found by others: {error}");
+        }
+        // Its process begins while connections are made.
+        if let Err(error) = parts.mounter.start() {
+            tracing::warn!("{error}");
+        }
         let table = DeviceTable::default();
         let guard = runtime.enter();
         let cache = Cache::open(settings.cache.clone(), Arc::new(parts.store.clone()))?;
@@ -133,6 +145,7 @@ impl Daemon {
             find: parts.find,
             shared,
             table: table.clone(),
+            mounter: Arc::new(parts.mounter),
             keeper: Arc::clone(&keeper),
             starts,
             settings,
@@ -180,6 +193,7 @@ impl Daemon {
         if ending == Ending::Idle {
             // The socket first: who connects now finds nobody, and tries to start a daemon until the lock is free.
             let _ = std::fs::remove_file(directory.join(SOCKET_NAME));
+            forget_processes(&directory);
             unmount_session(&devices_directory)?;
             // What is still on its way to the cache's disk makes the next start faster; nothing waits for it here.
             runtime.block_on(cache.close());
@@ -321,7 +335,7 @@ pub fn devices_directory(directory: &Path) -> PathBuf {
 /// Nobody served the directory before, or whoever did is gone.
 fn begin(directory: &Path, devices_directory: &Path) -> Result<Beginning, WorkerError> {
     create_private(directory)?;
-    let lock = lock_directory(directory)?;
+    let lock = lock_after_dead(directory)?;
     // Before the directory is made or found: a dead session's cannot be looked at.
     let cleaned = clean_left_over(devices_directory)?;
     if cleaned != CleanReport::default() {
@@ -496,7 +510,7 @@ fn create_private(directory: &Path) -> Result<(), WorkerError> {
     created.map_err(|source| file_error("create the directory", directory, source))
 }
 
-fn lock_directory(directory: &Path) -> Result<OwnedFd, WorkerError> {
+pub(crate) fn lock_directory(directory: &Path) -> Result<OwnedFd, WorkerError> {
     let path = directory.join("lock");
     let failed = |source: io::Error| file_error("lock", &path, source);
     let options = File::options().create(true).truncate(false).write(true).open(&path);

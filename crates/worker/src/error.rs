@@ -1,6 +1,7 @@
 //! Why the worker did not do what it was asked.
 
 use block::kernel::KernelError;
+use block::mounter::MounterError;
 use chunk::{ManifestError, StartPackError, TraceError};
 use keys::KeyError;
 use std::io;
@@ -41,6 +42,9 @@ pub enum WorkerError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// What the kernel was to do for an image was not done.
+    #[error(transparent)]
+    Mounter(#[from] MounterError),
     /// A file or socket of the worker could not be used.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

@@ -8,6 +8,7 @@
 //! The kernel drives a device's life: whoever unmounts, and with which tool, the loop device goes with the last mount
 //! (it was attached with autoclear), and the session hears of it. Each image has a slot with a lock of its own, held
 //! while it is attached, so that of many mounts at once one attaches and the others share.
+//! What could wait for this very process, `block::mounter` does in another one.
 
 mod attach;
 mod key_leases;
@@ -25,6 +26,7 @@ use crate::protocol::{MountRequest, Mounted, Selector};
 use crate::settings::Settings;
 use attach::manifest_error;
 use block::kernel::{self, Device, DeviceNumber, DeviceTable, MountEntry};
+use block::mounter::Mounter;
 use block::{ImageDevice, Recorder, SharedParts};
 use chunk::{ChunkId, Manifest};
 use key_leases::KeyLease;
@@ -46,6 +48,8 @@ pub(crate) struct ImagesParts {
     pub(crate) table: DeviceTable,
     /// Keeps and forgets what a successor needs.
     pub(crate) keeper: Arc<block::keeper::Link>,
+    /// Touches what this process serves, in its place.
+    pub(crate) mounter: Arc<Mounter>,
     /// Takes starts that are over.
     pub(crate) starts: SyncSender<StartOver>,
     pub(crate) settings: Settings,
@@ -92,10 +96,15 @@ impl Images {
 
     /// Mounts an image on a directory, attaching it if it is the first.
     pub(crate) fn mount(&self, request: &MountRequest) -> Result<Mounted, WorkerError> {
-        if !request.target.is_dir() {
-            let path = request.target.clone();
-            return Err(WorkerError::NotADirectory { path });
+        let mounted = self.mount_shared(request);
+        if mounted.is_err() {
+            // An image that was not attached, or is no longer, keeps no daemon alive.
+            self.forget_empty_slots();
         }
+        mounted
+    }
+
+    fn mount_shared(&self, request: &MountRequest) -> Result<Mounted, WorkerError> {
         let found = self.find(&request.image)?;
         let slot = self.slot(found.address.manifest);
         let mut slot = lock(&slot);
@@ -132,7 +141,8 @@ impl Images {
         if targets.is_empty() {
             return Err(not_mounted(selector));
         }
-        targets.iter().try_for_each(|target| kernel::unmount(target))?;
+        let mounter = &self.parts.mounter;
+        targets.iter().try_for_each(|target| mounter.unmount(target))?;
         Ok(targets)
     }
 

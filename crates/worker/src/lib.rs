@@ -19,6 +19,7 @@ mod found;
 mod functions;
 mod handover;
 mod images;
+mod left_over;
 mod protocol;
 mod report;
 mod runtime_api;
@@ -33,6 +34,7 @@ pub use functions::{
     Connect, DaemonMounts, FileSystem, FunctionSettings, Functions, FunctionsError, FunctionsParts, ImageMounts,
     MountError, MountedTree,
 };
+pub use left_over::clean_after_dead;
 pub use protocol::{MountRequest, Mounted, MountedImage, Selector};
 pub use report::{
     CacheStats, CacheTierStats, ImageStats, KeyStats, MountLine, PrefetchStats, TierStats, ZoneNodeStats,

@@ -4,20 +4,15 @@ Arguments: BOOTSTRAP PID EVENTS RUNS. Whole requests as a client makes them: sig
 commit is on the disk. PID is the endpoint's, whose memory is read.
 """
 
-import io
-import json
 import pathlib
 import re
 import sys
 import time
-import urllib.request
-import zipfile
 
-import boto3
 import botocore.auth
 import botocore.awsrequest
-import botocore.config
 
+from deploy import create, invocations, metrics, program, session
 from load import Target, flood, flood_once
 
 BOOTSTRAP, PID = sys.argv[1:3]
@@ -26,8 +21,6 @@ CALLERS = 64
 EVENT = '{"a": 1}'
 SLOW_EVENT = '{"sleep_ms": 300}'
 NAME = "asynchronous"
-session = boto3.Session()
-aws = session.client("lambda", config=botocore.config.Config(read_timeout=300, retries={"total_max_attempts": 1}))
 
 
 class Events(Target):
@@ -40,30 +33,12 @@ class Events(Target):
         return {name: request.headers[name] for name in ("Authorization", "X-Amz-Date", "X-Amz-Invocation-Type")}
 
 
-def create():
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        entry = zipfile.ZipInfo("bootstrap")
-        entry.external_attr = 0o755 << 16
-        archive.writestr(entry, pathlib.Path(BOOTSTRAP).read_bytes())
-    role = "arn:aws:iam::000000000000:role/bench"
-    code = {"ZipFile": buffer.getvalue()}
-    aws.create_function(FunctionName=NAME, Role=role, Runtime="provided.al2023", Handler="bootstrap", Timeout=60, Code=code)
-    aws.get_waiter("function_active_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200})
-
-
-def metric(name):
-    with urllib.request.urlopen(f"{aws.meta.endpoint_url}/metrics", timeout=60) as answer:
-        lines = answer.read().decode().splitlines()
-    return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " ")), 0)
-
-
 def ended():
-    return metric('lambent_asynchronous_events_total{condition="Success"}')
+    return metrics().get('lambent_asynchronous_events_total{condition="Success"}', 0)
 
 
 def accepted():
-    return metric('lambent_requests_total{operation="Invoke",status="202"}')
+    return metrics().get('lambent_requests_total{operation="Invoke",status="202"}', 0)
 
 
 def resident_mib():
@@ -87,8 +62,8 @@ def drain(what):
     return (last - first) / max(at - begin, 0.001), memory
 
 
-create()
-target = Events(f"{aws.meta.endpoint_url}/2015-03-31/functions/{NAME}/invocations")
+create(NAME, **program(BOOTSTRAP))
+target = Events(invocations(NAME))
 p50, p99, rate = flood(target, CALLERS, EVENT, RUNS)
 drain("first events")
 # What waits is what came faster than it ran: at most as many run at once as the server lets, and each takes its time.

@@ -4,20 +4,15 @@ Arguments: BOOTSTRAP ONNX-ROOT REGISTRY EMULATORS WORK RUNS. Whole requests as a
 """
 
 import concurrent.futures
-import io
 import json
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
-import zipfile
-
-import boto3
-import botocore.config
 
 import emulators
+from deploy import aws, create, metrics, settled, zipped
 from load import Target, at_once, busy_ms, flood, wait_for_rest
 
 BOOTSTRAP, ONNX_ROOT, REGISTRY, EMULATORS, WORK = sys.argv[1:6]
@@ -30,8 +25,6 @@ IDLE = 1000
 # Long enough for a thousand cold starts on two cores, so that none of them finds an environment that is free again.
 IDLE_MS = 60_000
 EVENT = '{"a": 1}'
-session = boto3.Session()
-aws = session.client("lambda", config=botocore.config.Config(read_timeout=300, retries={"total_max_attempts": 1}))
 promises, servers = [], []
 restless = 0
 
@@ -39,18 +32,6 @@ restless = 0
 def promise(what, aim, measured, beside=""):
     promises.append((what, aim, measured, beside))
     print(f"{what}: {measured} {beside}", file=sys.stderr, flush=True)
-
-
-def settled(name):
-    often = {"Delay": 0.05, "MaxAttempts": 12000}
-    aws.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=often)
-    aws.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=often)
-
-
-def create(name, **settings):
-    aws.create_function(FunctionName=name, Role="arn:aws:iam::000000000000:role/bench", Timeout=120, **settings)
-    settled(name)
-    return Target(f"{aws.meta.endpoint_url}/2015-03-31/functions/{name}/invocations", session)
 
 
 def change(name, number, **settings):
@@ -61,20 +42,9 @@ def change(name, number, **settings):
     restless += not wait_for_rest()
 
 
-def zipped(name, content):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        entry = zipfile.ZipInfo(name)
-        entry.external_attr = 0o755 << 16
-        archive.writestr(entry, content)
-    return {"ZipFile": buffer.getvalue()}
-
-
 def environments():
-    with urllib.request.urlopen(f"{aws.meta.endpoint_url}/metrics", timeout=60) as answer:
-        lines = answer.read().decode().splitlines()
-    values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("lambent_environments"))
-    return {state: int(float(values[f'lambent_environments{{state="{state}"}}'])) for state in ("idle", "busy", "starting")}
+    values = metrics()
+    return {state: int(values[f'lambent_environments{{state="{state}"}}']) for state in ("idle", "busy", "starting")}
 
 
 def least(values):

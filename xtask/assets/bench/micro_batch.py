@@ -4,15 +4,11 @@ The question: what does handing requests over as lists give in throughput, at wh
 handler and the same model serve both; it takes a list or an event.
 """
 
-import io
 import json
 import sys
-import zipfile
 
-import boto3
-import botocore.config
-
-from load import Target, flood, wait_for_rest
+from deploy import create, zipped
+from load import flood, wait_for_rest
 
 RUNS = int(sys.argv[1])
 EVENT = json.dumps({"sentences": ["The river rose quickly after the storm passed over the hills."]})
@@ -30,30 +26,11 @@ def handler(given, context):
     return answers if isinstance(given, list) else answers[0]
 """
 TAGS = {"one by one": {}, "max:32,wait:5ms": {"lambent:batch": "max:32,wait:5ms"}, "max:32,wait:50ms": {"lambent:batch": "max:32,wait:50ms"}}
-session = boto3.Session()
-aws = session.client("lambda", config=botocore.config.Config(read_timeout=120, retries={"total_max_attempts": 1}))
-
-
-def create(name, tags):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("app.py", SOURCE)
-    aws.create_function(
-        FunctionName=name,
-        Role="arn:aws:iam::000000000000:role/bench",
-        Timeout=120,
-        MemorySize=1769,
-        Runtime="python3.11",
-        Handler="app.handler",
-        Code={"ZipFile": buffer.getvalue()},
-        Tags=tags,
-    )
-    aws.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200})
-    return Target(f"{aws.meta.endpoint_url}/2015-03-31/functions/{name}/invocations", session)
 
 
 def main():
-    targets = {kind: create(f"embedder-{number}", tags) for number, (kind, tags) in enumerate(TAGS.items())}
+    settings = {"Runtime": "python3.11", "Handler": "app.handler", "MemorySize": 1769, "Code": zipped("app.py", SOURCE)}
+    targets = {kind: create(f"embedder-{number}", Tags=tags, **settings) for number, (kind, tags) in enumerate(TAGS.items())}
     print("| callers | handed over | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|")
     for callers in CALLERS:
         for kind, target in targets.items():

@@ -4,57 +4,29 @@ The question: of 100 requests at once against 50 environments that were started 
 is their p99 near that of 50 warm environments?
 """
 
-import io
 import json
-import pathlib
 import statistics
 import sys
 import time
-import urllib.request
-import zipfile
 
-import boto3
-import botocore.config
-
+from deploy import OFTEN, aws, create, invocations, metrics, program, session
 from load import Target, at_once_each, wait_for_rest
 
 BOOTSTRAP, RUNS = sys.argv[1], int(sys.argv[2])
 AHEAD, REQUESTS, SLEEP_MS = 50, 100, 2000
 EVENT = json.dumps({"sleep_ms": SLEEP_MS})
-session = boto3.Session()
-aws = session.client("lambda", config=botocore.config.Config(read_timeout=300, retries={"total_max_attempts": 1}))
-OFTEN = {"Delay": 0.05, "MaxAttempts": 12000}
-
-
-def zipped():
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        entry = zipfile.ZipInfo("bootstrap")
-        entry.external_attr = 0o755 << 16
-        archive.writestr(entry, pathlib.Path(BOOTSTRAP).read_bytes())
-    return {"ZipFile": buffer.getvalue()}
 
 
 def publish(name):
     """A function with a version, and where its invocations go."""
-    aws.create_function(
-        FunctionName=name,
-        Role="arn:aws:iam::000000000000:role/bench",
-        Timeout=60,
-        Runtime="provided.al2023",
-        Handler="bootstrap",
-        Code=zipped(),
-        Publish=True,
-    )
+    create(name, Publish=True, **program(BOOTSTRAP))
     aws.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1", WaiterConfig=OFTEN)
-    return Target(f"{aws.meta.endpoint_url}/2015-03-31/functions/{name}/invocations?Qualifier=1", session)
+    return Target(f"{invocations(name)}?Qualifier=1", session)
 
 
 def counted(name, metric):
-    with urllib.request.urlopen(f"{aws.meta.endpoint_url}/metrics", timeout=60) as answer:
-        lines = answer.read().decode().splitlines()
-    found = [line for line in lines if line.startswith(metric + "{") and f'function="{name}"' in line]
-    return int(float(found[0].rsplit(" ", 1)[1]))
+    found = [value for key, value in metrics().items() if key.startswith(metric + "{") and f'function="{name}"' in key]
+    return int(found[0])
 
 
 def provision(name, count):

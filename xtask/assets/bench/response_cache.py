@@ -4,41 +4,15 @@ The question: how many hits a second does the gateway answer, each with its sign
 of a hundred? Beside it the same function without the tag.
 """
 
-import io
-import pathlib
 import sys
-import zipfile
 
-import boto3
-import botocore.config
-
-from load import Target, flood, wait_for_rest
+from deploy import aws, create, program
+from load import flood, wait_for_rest
 
 BOOTSTRAP, RUNS = sys.argv[1], int(sys.argv[2])
 # 600 bytes: a short question with its parameters. 20 KiB: a prompt.
 EVENTS = {"600 B": '{"prompt": "' + "a" * 585 + '"}', "20 KiB": '{"prompt": "' + "a" * 20_465 + '"}'}
 CALLERS = [1, 8, 32]
-session = boto3.Session()
-aws = session.client("lambda", config=botocore.config.Config(read_timeout=60, retries={"total_max_attempts": 1}))
-
-
-def create(name, tags):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        entry = zipfile.ZipInfo("bootstrap")
-        entry.external_attr = 0o755 << 16
-        archive.writestr(entry, pathlib.Path(BOOTSTRAP).read_bytes())
-    aws.create_function(
-        FunctionName=name,
-        Role="arn:aws:iam::000000000000:role/bench",
-        Timeout=60,
-        Runtime="provided.al2023",
-        Handler="bootstrap",
-        Code={"ZipFile": buffer.getvalue()},
-        Tags=tags,
-    )
-    aws.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
-    return Target(f"{aws.meta.endpoint_url}/2015-03-31/functions/{name}/invocations", session)
 
 
 def state(name, event):
@@ -49,7 +23,8 @@ def state(name, event):
 
 
 def main():
-    targets = {"hit": create("cached", {"lambent:response-cache": "ttl:3600,max:64MiB"}), "warm invocation": create("plain", {})}
+    tags = {"lambent:response-cache": "ttl:3600,max:64MiB"}
+    targets = {"hit": create("cached", Tags=tags, **program(BOOTSTRAP)), "warm invocation": create("plain", **program(BOOTSTRAP))}
     print("| event | callers | answered by | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|---|")
     for size, event in EVENTS.items():
         state("cached", event)

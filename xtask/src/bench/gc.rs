@@ -19,10 +19,16 @@ pub(crate) struct Options {
     /// Content of the image that lives, in chunks that do not compress
     #[arg(long, value_name = "N", default_value_t = 2)]
     gibibytes: u64,
+    /// 64 MiB instead, to see that it works; nothing is written
+    #[arg(long)]
+    quick: bool,
     /// The binary to measure [default: a release build]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 }
+
+/// What is moved with `--quick`.
+const QUICK_BYTES: u64 = 64 << 20;
 
 /// One line of the table.
 struct Line {
@@ -42,7 +48,12 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<()> {
     };
     let work = cache.work("bench")?;
     let data = work.join("data");
-    push(&lambent, &data, &work.join("live"), ("live", options.gibibytes << 30))?;
+    let content = if options.quick {
+        QUICK_BYTES
+    } else {
+        options.gibibytes << 30
+    };
+    push(&lambent, &data, &work.join("live"), ("live", content))?;
     push(&lambent, &data, &work.join("dead"), ("dead", 16 << 20))?;
     let data = data.display().to_string();
     lambent.json(&["--data", &data, "image", "rm", "dead"])?;
@@ -109,6 +120,9 @@ fn report(lines: &[Line], options: &Options) -> Result<()> {
         })
         .collect();
     println!("\n{}", table(header, &rows));
+    if options.quick {
+        return Ok(());
+    }
     let build = if options.program.is_some() {
         "a build of the dev profile, optimized"
     } else {

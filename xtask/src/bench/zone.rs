@@ -8,15 +8,29 @@ use super::{machine, write_results};
 use crate::lambent::workspace;
 use crate::process;
 
+/// How much is measured.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Few reads, to see that it works; nothing is written
+    #[arg(long)]
+    quick: bool,
+}
+
 /// Runs `crates/cache/benches/zone`, which measures, and writes what it prints.
-pub(super) fn run() -> Result<()> {
+pub(super) fn run(options: &Options) -> Result<()> {
     process::require(&["memcached", "setpriv"])?;
     let mut bench = Command::new(env!("CARGO"));
     bench
         .args(["bench", "--quiet", "--package", "cache", "--bench", "zone"])
         .current_dir(workspace());
+    if options.quick {
+        bench.args(["--", "--quick"]);
+    }
     let tables = process::run(&mut bench)?;
     println!("{tables}");
+    if options.quick {
+        return Ok(());
+    }
     let text = format!(
         "# Zone cache: `cargo xtask bench zone`\n\n\
          512 KiB chunks, sealed; a read ends when the chunk is rebuilt, checked and opened. Six memcached servers of one \

@@ -3,6 +3,7 @@
 use super::message::{ExchangeError, Message, MessageError, receive, send};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -103,6 +104,13 @@ impl Link {
                 Err(source) => return Err(LinkError::Socket(source)),
             }
         }
+    }
+
+    /// The keeper's process, dead or alive.
+    pub fn keeper_id(&self) -> Option<Pid> {
+        rustix::net::sockopt::socket_peercred(&self.socket)
+            .ok()
+            .map(|who| who.pid)
     }
 
     fn ask(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<(), LinkError> {

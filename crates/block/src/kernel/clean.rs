@@ -4,10 +4,11 @@
 //! devices are listed before that session is unmounted, since their files have no path afterwards and a clean-up that
 //! was itself interrupted could not find them again.
 
+use super::connections::{ConnectionNumber, abort_connection};
 use super::error::{KernelError, call_failed};
 use super::loops::{LoopDevice, loops_over};
-use super::mounts::{MountEntry, mounts, mounts_of, resolve_parent};
-use super::session::{MOUNT_SOURCE, unmount_session};
+use super::mounts::{mounts_of, resolve_parent};
+use super::session::{sessions_at, unmount_session};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,8 @@ pub fn clean_left_over(directory: &Path) -> Result<CleanReport, KernelError> {
     let directory = resolve_parent(directory)?;
     let mut report = CleanReport::default();
     let sessions = sessions_at(&directory)?;
-    if !sessions.is_empty() {
-        abort(&directory)?;
+    for session in &sessions {
+        abort(ConnectionNumber(session.device.1), &directory)?;
     }
     for attached in loops_over(&directory).map_err(call_failed("list the loop devices over", &directory))? {
         clean_loop(&attached.path, &mut report)?;
@@ -43,15 +44,13 @@ pub fn clean_left_over(directory: &Path) -> Result<CleanReport, KernelError> {
     Ok(report)
 }
 
-fn sessions_at(directory: &Path) -> Result<Vec<MountEntry>, KernelError> {
-    let ours = |mount: &MountEntry| {
-        mount.target == directory && mount.kind == "fuse" && mount.source == Path::new(MOUNT_SOURCE)
+/// Ends a session, also one that others lie upon. Where the kernel does not show its connections, a forced unmount
+/// ends the one on top, whether or not it then succeeds.
+fn abort(number: ConnectionNumber, directory: &Path) -> Result<(), KernelError> {
+    let Err(error) = abort_connection(number) else {
+        return Ok(());
     };
-    Ok(mounts()?.into_iter().filter(ours).collect())
-}
-
-/// Ends the session on top: a forced unmount aborts its connection whether or not it then succeeds.
-fn abort(directory: &Path) -> Result<(), KernelError> {
+    tracing::warn!("{error}; the session is unmounted by force");
     match rustix::mount::unmount(directory, UnmountFlags::FORCE | UnmountFlags::NOFOLLOW) {
         Ok(()) | Err(Errno::BUSY) => Ok(()),
         Err(source) => Err(call_failed("abort the FUSE session at", directory)(source)),

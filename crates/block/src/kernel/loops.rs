@@ -131,8 +131,7 @@ impl LoopDevice {
 
     /// How far the kernel reads ahead of a sequential reader, in KiB.
     pub fn set_read_ahead(&self, kb: u32) -> Result<(), KernelError> {
-        let file = PathBuf::from(format!("/sys/block/loop{}/queue/read_ahead_kb", self.number));
-        std::fs::write(&file, kb.to_string()).map_err(call_failed("set the read-ahead in", &file))
+        set_read_ahead(&self.path, kb)
     }
 
     /// Reads the device's first `bytes` into its page cache, where ext4 finds its metadata: before or after mounting.
@@ -187,6 +186,14 @@ impl LoopDevice {
     pub(super) fn clear(&self) -> Result<(), KernelError> {
         ioctl::clear_loop(&self.device).map_err(call_failed("detach", &self.path))
     }
+}
+
+/// How far the kernel reads ahead of a sequential reader of a block device, in KiB. The kernel waits for the reads that
+/// are under way (`queue_ra_store` freezes the queue in Linux 6.15 to 6.18).
+pub fn set_read_ahead(block_device: &Path, kb: u32) -> Result<(), KernelError> {
+    let name = block_device.file_name().unwrap_or_default();
+    let file = Path::new("/sys/block").join(name).join("queue/read_ahead_kb");
+    std::fs::write(&file, kb.to_string()).map_err(call_failed("set the read-ahead in", &file))
 }
 
 fn open_device(path: &Path) -> rustix::io::Result<OwnedFd> {

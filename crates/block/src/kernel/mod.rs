@@ -18,13 +18,17 @@
 //! copy closes, the kernel aborts the session and every reader gets EIO; nobody ever gets a wrong byte. So that a
 //! successor needs no memory of its predecessor, file handles and node ids are derived from the device's number.
 //!
-//! **Trap.** A process that touches its own mounts (mounting ext4 and [`LoopDevice::warm`] do) and is killed in that
-//! moment cannot die before a successor answers its read. The keeper knows this; keep such calls off the main thread.
+//! **Trap.** A thread that touches what its own process serves may wait inside the kernel for that process: mounting
+//! and warming read, the last unmount waits for reads that others began, closing the last descriptor of a loop device
+//! does both. Not even SIGKILL ends such a wait. Killed then, the process keeps its descriptors, the session's among
+//! them, and nobody answers: with a keeper until a successor does, without one for ever. So whoever serves a session
+//! leaves all of that to another process, [`crate::mounter`], and [`abort_connection`] ends what is caught all the same.
 //!
 //! Read first: [`Device`], [`Session`], [`LoopDevice`].
 
 mod answer;
 mod clean;
+mod connections;
 mod device;
 mod error;
 mod ioctl;
@@ -34,9 +38,10 @@ mod session;
 mod wire;
 
 pub use clean::{CleanReport, clean_left_over};
+pub use connections::{ConnectionNumber, abort_connection, connection_at};
 pub use device::{Device, DeviceNumber, DeviceTable, ReadFailed};
 pub use error::{CallFailed, KernelError, MountBusy, NoFreeLoop, NotALoopDevice, ProtocolUnknown};
-pub use loops::{AttachedLoop, LoopDevice, loops_over};
+pub use loops::{AttachedLoop, LoopDevice, loops_over, set_read_ahead};
 pub use mounts::{MountEntry, MountOptions, mounts, mounts_of, unmount};
 pub use session::{Session, Start, WORKERS_DEFAULT, unmount_session};
 pub use wire::{Operation, ParseError, Request, parse_request};

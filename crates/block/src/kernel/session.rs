@@ -9,6 +9,7 @@
 use super::answer::{Answer, Buffers, answer};
 use super::device::{DeviceNumber, DeviceTable};
 use super::error::{KernelError, MountBusy, ProtocolUnknown, call_failed};
+use super::mounts::{MountEntry, mounts};
 use super::wire::{self, Operation, PROTOCOL_MINOR_MIN, REQUEST_BYTES_MAX, parse_request};
 use bytes::Bytes;
 use rustix::event::epoll;
@@ -34,7 +35,7 @@ pub const WORKERS_DEFAULT: usize = 32;
 const SLICES_MAX: usize = 1024;
 
 /// The first field of our mounts' lines in `/proc/self/mountinfo`, by which left-over ones are recognised.
-pub(super) const MOUNT_SOURCE: &str = "lambent-block";
+const MOUNT_SOURCE: &str = "lambent-block";
 
 /// The FUSE device.
 const FUSE_DEVICE: &str = "/dev/fuse";
@@ -152,6 +153,14 @@ impl Drop for Session {
             }
         }
     }
+}
+
+/// The sessions mounted at `directory`, the first one first.
+pub(super) fn sessions_at(directory: &Path) -> Result<Vec<MountEntry>, KernelError> {
+    let ours = |mount: &MountEntry| {
+        mount.target == directory && mount.kind == "fuse" && mount.source == Path::new(MOUNT_SOURCE)
+    };
+    Ok(mounts()?.into_iter().filter(ours).collect())
 }
 
 /// Unmounts a session. Waits up to 2 s for a loop device that is about to let go of its file.

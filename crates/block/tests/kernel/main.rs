@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod caught;
 mod conformance;
 mod life;
+mod mounter;
 mod rig;
 mod roles;
 mod survival;

@@ -5,9 +5,10 @@
 use super::rig::{PATIENCE, Place};
 use block::keeper::{self, KeeperSettings, Link};
 use block::kernel::{
-    Device, DeviceNumber, DeviceTable, LoopDevice, MountOptions, ReadFailed, Session, Start, clean_left_over,
-    unmount_session,
+    Device, DeviceNumber, DeviceTable, LoopDevice, MountOptions, ReadFailed, Session, Start, abort_connection,
+    clean_left_over, connection_at, unmount, unmount_session,
 };
+use block::mounter::{self, Mounter};
 use bytes::Bytes;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs::File;
@@ -23,6 +24,9 @@ use std::time::Duration;
 
 const ROLE: &str = "LAMBENT_TEST_ROLE";
 const PLACE: &str = "LAMBENT_TEST_PLACE";
+/// The file that silences devices.
+const SILENT: &str = "silent";
+
 const NATURE: &str = "LAMBENT_TEST_NATURE";
 
 /// How a daemon behaves.
@@ -38,6 +42,10 @@ pub(crate) enum Nature {
     WaitsForItself,
     /// Signals end it, as they end any program that does not ask for them.
     Obeys,
+    /// SIGTERM makes it unmount `own` itself.
+    UnmountsItself,
+    /// SIGTERM makes it have `own` unmounted by a mounter.
+    HasItUnmounted,
 }
 
 /// A running role, seen from the test. Dropped, it is killed, and then its place is cleaned.
@@ -51,7 +59,16 @@ pub(crate) struct Role {
 impl Role {
     /// A daemon without a keeper that serves `image` as device 1.
     pub(crate) fn lone(image: &[u8]) -> Role {
-        Role::start("lone", Nature::Healthy, image)
+        Role::lone_of(Nature::Healthy, image)
+    }
+
+    pub(crate) fn lone_of(nature: Nature, image: &[u8]) -> Role {
+        Role::start("lone", nature, image)
+    }
+
+    /// From now on its device does not answer.
+    pub(crate) fn silence(&self) {
+        std::fs::write(self.place.path().join(SILENT), "").unwrap();
     }
 
     /// A daemon under a keeper that serves `image` as device 1.
@@ -112,6 +129,11 @@ impl Role {
         kill_process(*self.daemon.lock().unwrap(), Signal::KILL).unwrap();
     }
 
+    /// The daemon that now serves.
+    pub(crate) fn daemon(&self) -> Pid {
+        *self.daemon.lock().unwrap()
+    }
+
     /// A descriptor that becomes readable when the daemon that now serves is dead.
     pub(crate) fn watch_daemon(&self) -> OwnedFd {
         pidfd_open(*self.daemon.lock().unwrap(), PidfdFlags::empty()).unwrap()
@@ -138,11 +160,15 @@ impl Drop for Role {
         // its number is not another's as long as the keeper has not been waited for.
         let _ = process.kill();
         let _ = kill_process(*self.daemon.get_mut().unwrap(), Signal::KILL);
+        // One that is caught in the kernel would be waited for without end.
+        if let Ok(Some(connection)) = connection_at(&self.place.session()) {
+            let _ = abort_connection(connection);
+        }
         let _ = process.wait();
     }
 }
 
-fn role_command(role: &str, nature: &str, place: &Path) -> Command {
+pub(crate) fn role_command(role: &str, nature: &str, place: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["roles::process_role", "--exact", "--nocapture", "--test-threads=1"]);
     command
@@ -160,7 +186,12 @@ fn process_role() {
     let place = PathBuf::from(std::env::var_os(PLACE).unwrap());
     let nature = std::env::var(NATURE).unwrap();
     match role.to_str() {
-        Some("lone") => lone(&place),
+        Some("lone") => lone(&place, &nature),
+        Some("mounter") => {
+            eprintln!("mounter {}", std::process::id());
+            mounter::serve(&place.join("mounter")).unwrap();
+            exit(0);
+        }
         Some("keeper") => keep(&place, &nature),
         Some("daemon") => serve(&place, &nature),
         _ => panic!("there is no role {role:?}"),
@@ -183,12 +214,25 @@ fn keep(place: &Path, nature: &str) -> ! {
     exit(0);
 }
 
-fn lone(place: &Path) -> ! {
+fn lone(place: &Path, nature: &str) -> ! {
+    let term = signal_pipe(Signal::TERM);
     let table = DeviceTable::new();
     table.insert(DeviceNumber(1), device(place, false));
     let descriptor = Session::mount(&place.join("session")).unwrap();
     let _session = Session::serve(descriptor, table, 32, Start::Fresh).unwrap();
     eprintln!("ready {}", std::process::id());
+    wait_for(term);
+    let own = place.join("own");
+    match nature {
+        "UnmountsItself" => unmount(&own).unwrap(),
+        "HasItUnmounted" => {
+            let role_of = place.to_owned();
+            let mounter = Mounter::new(move || Ok(role_command("mounter", "", &role_of)));
+            mounter.unmount(&own).unwrap();
+        }
+        _ => panic!("nothing is to be done on SIGTERM"),
+    }
+    eprintln!("unmounted {}", std::process::id());
     loop {
         std::thread::park();
     }
@@ -254,7 +298,13 @@ fn wait_for(mut pipe: UnixStream) {
 fn device(place: &Path, silent: bool) -> Arc<dyn Device> {
     let image = File::open(place.join("image")).unwrap();
     let bytes = image.metadata().unwrap().len();
-    Arc::new(Image { image, bytes, silent })
+    let silence = place.join(SILENT);
+    Arc::new(Image {
+        image,
+        bytes,
+        silent,
+        silence,
+    })
 }
 
 /// A device from a file, somewhat slow, so that something is always on its way.
@@ -263,6 +313,8 @@ struct Image {
     bytes: u64,
     /// It never answers.
     silent: bool,
+    /// Nor does it as soon as this file is there.
+    silence: PathBuf,
 }
 
 impl Device for Image {
@@ -271,7 +323,7 @@ impl Device for Image {
     }
 
     fn read(&self, offset: u64, bytes: usize, pieces: &mut Vec<Bytes>) -> Result<(), ReadFailed> {
-        if self.silent {
+        if self.silent || self.silence.exists() {
             eprintln!("reading {}", std::process::id());
             loop {
                 std::thread::park();

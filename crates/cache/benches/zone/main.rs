@@ -38,37 +38,44 @@ const CHUNKS: usize = 256;
 /// Reads of one run: enough that one in a thousand is several.
 const READS: usize = 6000;
 
+/// The same with `--quick`, which shows only that all of it works.
+const QUICK_READS: usize = 240;
+
 fn main() {
     code::measure();
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let reads = if is_quick { QUICK_READS } else { READS };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let chunks = Arc::new(Chunks::sealed(CHUNKS));
     println!("{}", header());
     for readers in [1, 8] {
-        runtime.block_on(measure(
-            "plain get, bytes only",
-            readers,
-            &chunks,
-            Plain::start(&chunks, false),
-        ));
-        runtime.block_on(measure("plain get", readers, &chunks, Plain::start(&chunks, true)));
+        let amount = (readers, reads);
+        let bytes_only = Plain::start(&chunks, false);
+        runtime.block_on(measure("plain get, bytes only", amount, &chunks, bytes_only));
+        runtime.block_on(measure("plain get", amount, &chunks, Plain::start(&chunks, true)));
         for (nodes_of_a_chunk, name) in [(1, "uncoded"), (5, "zone")] {
             for fault in [Fault::None, Fault::Killed, Fault::Delayed] {
                 let way = Zone::start(&chunks, nodes_of_a_chunk, fault);
-                runtime.block_on(measure(&format!("{name}{fault}"), readers, &chunks, way));
+                runtime.block_on(measure(&format!("{name}{fault}"), amount, &chunks, way));
             }
         }
     }
 }
 
 /// Starts the way, fills it, lets readers read, and prints a line.
-async fn measure<W: Way>(name: &str, readers: usize, chunks: &Arc<Chunks>, start: impl Future<Output = W>) {
+async fn measure<W: Way>(
+    name: &str,
+    (readers, reads): (usize, usize),
+    chunks: &Arc<Chunks>,
+    start: impl Future<Output = W>,
+) {
     let way = Arc::new(start.await);
     let origin_before = chunks.origin_reads();
     let begin = Instant::now();
     let tasks: Vec<_> = (0..readers)
-        .map(|reader| tokio::spawn(read(Arc::clone(&way), Arc::clone(chunks), reader, READS / readers)))
+        .map(|reader| tokio::spawn(read(Arc::clone(&way), Arc::clone(chunks), reader, reads / readers)))
         .collect();
-    let mut times = Vec::with_capacity(READS);
+    let mut times = Vec::with_capacity(reads);
     for task in tasks {
         times.extend(task.await.unwrap());
     }

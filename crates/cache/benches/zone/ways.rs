@@ -147,11 +147,16 @@ impl Zone {
         if let Some((proxy, _)) = &proxy {
             addresses[0] = proxy.address();
         }
-        let files = match nodes_of_a_chunk {
-            1 => addresses.into_iter().map(|address| FleetFile::new([address])).collect(),
-            _ => vec![FleetFile::new(addresses)],
+        let fleets = match nodes_of_a_chunk {
+            1 => addresses.into_iter().map(|address| vec![address]).collect(),
+            _ => vec![addresses],
         };
+        let files: Vec<_> = fleets.iter().cloned().map(FleetFile::new).collect();
         fill(&open_all(&files, chunks), chunks).await;
+        // Filled without haste; read as an operator's fleet is.
+        for (file, nodes) in files.iter().zip(fleets) {
+            file.name_for(nodes, 100);
+        }
         let caches = open_all(&files, chunks);
         match (fault, &proxy) {
             (Fault::Killed, _) => servers[0].kill(),

@@ -6,6 +6,7 @@
 
 use super::fleet::Access;
 use super::protocol::{Command, Dialect, ProtocolError, Replies, Reply};
+use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-
-/// After this long without an answer a node has failed. 100 ms: a hundred round trips within a zone, and what a store
-/// takes for a chunk when it is slow; whoever waits longer had better asked the origin.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_millis(100);
-
-/// After this long a node counts as not to be reached: a lost SYN is repeated after a second, TLS takes some ms.
-const CONNECT_MAX: Duration = Duration::from_millis(500);
 
 /// Questions on a connection without an answer; further ones wait in the node's queue. 64 fragments are 8 MiB.
 const OUTSTANDING_MAX: usize = 64;
@@ -46,6 +40,8 @@ impl Request {
 pub(crate) enum Answer {
     /// The fragment of the chunk that was asked for.
     Fragment(super::fragment::Fragment),
+    /// The value of the name that was asked for, or so the node says.
+    Value(Bytes),
     /// The node has none.
     Nothing,
     /// The node had something else, or would not.
@@ -57,7 +53,7 @@ pub(crate) enum Answer {
 /// A question that has been sent.
 struct Outstanding {
     request: Request,
-    deadline: Instant,
+    at: Instant,
 }
 
 /// Why a node could not be asked.
@@ -65,10 +61,10 @@ struct Outstanding {
 pub(crate) enum ConnectionError {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    #[error("no connection within {CONNECT_MAX:?}")]
-    ConnectSilent,
-    #[error("no answer within {ANSWER_MAX:?}")]
-    Silent,
+    #[error("no connection within {0:?}")]
+    ConnectSilent(Duration),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
@@ -81,13 +77,15 @@ pub(crate) struct Connection {
     replies: Replies<ReadHalf<Box<dyn Transport>>>,
     output: WriteHalf<Box<dyn Transport>>,
     dialect: Dialect,
+    answer_max: Duration,
 }
 
 impl Connection {
     pub(crate) async fn open(node: &str, access: &Access) -> Result<Self, ConnectionError> {
-        timeout(CONNECT_MAX, Self::open_slowly(node, access))
+        let connect_max = access.connect_max();
+        timeout(connect_max, Self::open_slowly(node, access))
             .await
-            .map_err(|_| ConnectionError::ConnectSilent)?
+            .map_err(|_| ConnectionError::ConnectSilent(connect_max))?
     }
 
     async fn open_slowly(node: &str, access: &Access) -> Result<Self, ConnectionError> {
@@ -99,6 +97,7 @@ impl Connection {
             replies,
             output,
             dialect,
+            answer_max: access.answer_max,
         };
         if let Some(login) = &access.login {
             let bytes = dialect.login(&login.user, &login.password);
@@ -119,7 +118,7 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         let (sent, outstanding) = mpsc::channel(OUTSTANDING_MAX);
         let ask = ask_all(self.output, self.dialect, (first, requests), sent);
-        let answer = answer_all(self.replies, outstanding, settle);
+        let answer = answer_all((self.replies, self.answer_max), outstanding, settle);
         tokio::select! {
             biased;
             answered = answer => answered,
@@ -152,9 +151,9 @@ async fn ask_all(
     while let Some(request) = next {
         if request.is_wanted() {
             let mut bytes = dialect.command(&request.command);
-            let deadline = Instant::now() + ANSWER_MAX;
+            let at = Instant::now();
             // Before it is written: an answer always finds its question, and a write that hangs has a deadline.
-            if sent.send(Outstanding { request, deadline }).await.is_err() {
+            if sent.send(Outstanding { request, at }).await.is_err() {
                 break;
             }
             output.write_all_buf(&mut bytes).await.map_err(ProtocolError::Io)?;
@@ -167,7 +166,7 @@ async fn ask_all(
 }
 
 async fn answer_all<R: AsyncRead + Unpin>(
-    mut replies: Replies<R>,
+    (mut replies, answer_max): (Replies<R>, Duration),
     mut outstanding: mpsc::Receiver<Outstanding>,
     mut settle: impl FnMut(&Command, Reply) -> Answer,
 ) -> Result<(), ConnectionError> {
@@ -177,11 +176,11 @@ async fn answer_all<R: AsyncRead + Unpin>(
             next = outstanding.recv() => next,
             error = replies.unasked() => return Err(error.into()),
         };
-        let Some(Outstanding { request, deadline }) = next else {
+        let Some(Outstanding { request, at }) = next else {
             return Ok(());
         };
-        let reply = timeout_at(deadline, replies.next()).await;
-        let reply = reply.map_err(|_| ConnectionError::Silent)??;
+        let reply = timeout_at(at + answer_max, replies.next()).await;
+        let reply = reply.map_err(|_| ConnectionError::Silent(answer_max))??;
         let answer = settle(&request.command, reply);
         if let Some(reply) = request.reply {
             // Whoever asked may have what it needs from others.

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! nodes = ["10.0.0.1:11211", "10.0.0.2:11211", "cache-3.zone:11211"]
+//! answer_ms = 100                              # a node that takes longer has failed; may be left out
 //!
 //! [login]                                      # may be left out
 //! user = "lambent"
@@ -23,8 +24,10 @@ use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
@@ -33,10 +36,19 @@ use zeroize::Zeroizing;
 /// Bytes of a file that are read at most: a thousand nodes and a dozen certificates are far below.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// After this long without an answer a node has failed, where the file does not say. 100 ms: a hundred round trips within
+/// a zone, and what a store takes for a chunk when it is slow; whoever waits longer had better asked the origin.
+const ANSWER_MAX: Duration = Duration::from_millis(100);
+
+/// What the file may say. Below, a busy machine would drop good nodes; above, a read would fail before it came to the origin
+/// (see [`crate::Settings::fetch_budget`]).
+const ANSWER_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(30);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     nodes: Vec<String>,
+    answer_ms: Option<u64>,
     login: Option<LoginTable>,
     tls: Option<TlsTable>,
 }
@@ -87,6 +99,7 @@ pub(super) struct FleetSettings {
 
 #[derive(PartialEq, Eq)]
 struct AccessSettings {
+    answer_max: Duration,
     login: Option<Login>,
     tls: Option<TlsSettings>,
 }
@@ -113,8 +126,10 @@ impl fmt::Debug for Login {
 }
 
 /// How nodes are spoken to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Access {
+    /// After this long without an answer a node has failed.
+    pub(crate) answer_max: Duration,
     pub(crate) login: Option<Login>,
     pub(crate) tls: Option<Tls>,
 }
@@ -134,6 +149,11 @@ pub(super) struct Fleet {
 }
 
 impl Access {
+    /// After this long a node counts as not to be reached: five times an answer, since TLS takes several round trips.
+    pub(crate) fn connect_max(&self) -> Duration {
+        self.answer_max * 5
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
         match &self.login {
             Some(Login { sasl: true, .. }) => Dialect::Binary,
@@ -154,7 +174,11 @@ impl FleetSettings {
         check_nodes(&file.nodes).map_err(invalid)?;
         let login = file.login.map(Login::read).transpose()?;
         let tls = file.tls.map(TlsSettings::read).transpose()?;
-        let access = AccessSettings { login, tls };
+        let access = AccessSettings {
+            answer_max: answer_max(file.answer_ms).map_err(invalid)?,
+            login,
+            tls,
+        };
         let nodes = file.nodes;
         Ok(Self { nodes, access })
     }
@@ -211,7 +235,11 @@ impl AccessSettings {
             name: tls.name.clone(),
         });
         let login = self.login.clone();
-        Access { login, tls }
+        Access {
+            answer_max: self.answer_max,
+            login,
+            tls,
+        }
     }
 }
 
@@ -242,6 +270,17 @@ impl Fleet {
             ring: Ring::new(&names),
         }
     }
+}
+
+fn answer_max(ms: Option<u64>) -> Result<Duration, String> {
+    let answer_max = ms.map_or(ANSWER_MAX, Duration::from_millis);
+    if ANSWER_RANGE.contains(&answer_max) {
+        return Ok(answer_max);
+    }
+    Err(format!(
+        "answer_ms is {}: it may be 10 to 30000",
+        answer_max.as_millis()
+    ))
 }
 
 fn check_nodes(nodes: &[String]) -> Result<(), String> {
@@ -304,6 +343,10 @@ mod tests {
             ("", "missing field `nodes`"),
             ("nodes = []\nnode = 1", "unknown field `node`"),
             ("nodes = [\"a\"]", "node `a` is not HOST:PORT"),
+            (
+                "nodes = [\"a:1\"]\nanswer_ms = 0",
+                "answer_ms is 0: it may be 10 to 30000",
+            ),
             ("nodes = [\"a:x\"]", "node `a:x` is not HOST:PORT"),
             ("nodes = [\"a:1\", \"a:1\"]", "node `a:1` is named twice"),
             (

@@ -8,8 +8,8 @@
 //!               └── too few answers ──> the origin, under its permits ──> written back, when there is time
 //! ```
 //! Files, from the inside: `fragment` (the code and the bytes), `ring` (who holds what), `breaker` (whom to ask),
-//! `protocol` and `connection` (memcached), `node`, `fleet` (the file that names them), `gathering` (which answers do),
-//! `writer`, `tier`.
+//! `protocol` and `connection` (memcached), `node`, `fleet` and `watch` (the file that names them), `gathering` (which
+//! answers do), `writer`, `tier`; `values` is another use of the same servers.
 //!
 //! **A fragment lies under its chunk's name** on each of the chunk's nodes, and says itself which it is. When a node
 //! joins or leaves, the chunk's other nodes still have four different fragments wherever the list has shifted them; the
@@ -31,7 +31,10 @@ mod node;
 mod protocol;
 mod ring;
 mod tier;
+mod values;
+mod watch;
 mod writer;
 
 pub use fragment::{Cut, Fragment, FragmentError, cut_chunk, join_fragments};
 pub(crate) use tier::ZoneTier;
+pub use values::{VALUE_BYTES_MAX, ValueName, ValueTier};

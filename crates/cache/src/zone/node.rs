@@ -8,7 +8,8 @@ use super::breaker::{Breaker, Event};
 use super::connection::{Answer, Connection, ConnectionError, Request};
 use super::fleet::Access;
 use super::fragment::Fragment;
-use super::protocol::{Command, Reply};
+use super::protocol::{Command, Key, Reply};
+use super::values::ValueName;
 use crate::counters::Counter;
 use crate::report::NodeReport;
 use bytes::Bytes;
@@ -89,11 +90,25 @@ impl Node {
         self.ask(&self.writes, Command::Set { fragment })
     }
 
-    /// The fragment that the node gave for this chunk is bad: it is deleted, and the node left alone for a while.
-    pub(crate) fn reject(&self, id: ChunkId) {
+    /// Asks for a value.
+    pub(crate) fn look(&self, name: ValueName) -> Option<oneshot::Receiver<Answer>> {
+        self.ask(&self.reads, Command::Look { name })
+    }
+
+    /// Gives a value to keep for a while. Nobody waits for it, and a node that is left alone or behind does not get it.
+    pub(crate) fn keep(&self, name: ValueName, value: Bytes, life_s: u32) {
+        let command = Command::Keep { name, value, life_s };
+        let request = Request { command, reply: None };
+        if !self.state.admits() || self.writes.try_send(request).is_err() {
+            self.state.counters.skipped.count();
+        }
+    }
+
+    /// What the node gave under this key is bad: it is deleted, and the node left alone for a while.
+    pub(crate) fn reject(&self, key: Key) {
         self.state.counters.rejected.count();
         self.state.apply(Event::Garbled);
-        let command = Command::Delete { id };
+        let command = Command::Delete { key };
         // The node is left alone by now, and nobody waits. A full queue leaves the fragment to the next who meets it.
         let _ = self.writes.try_send(Request { command, reply: None });
     }
@@ -169,21 +184,26 @@ impl NodeState {
                     None => return Answer::Refused,
                 }
             }
-            (Command::Get { .. }, Reply::Nothing) => {
+            (Command::Look { .. }, Reply::Value(value)) => {
+                counters.hits.count();
+                counters.hit_bytes.add(value.len() as u64);
+                Answer::Value(value)
+            }
+            (Command::Get { .. } | Command::Look { .. }, Reply::Nothing) => {
                 counters.misses.count();
                 Answer::Nothing
             }
-            (Command::Set { .. }, Reply::Done) => {
+            (Command::Set { .. } | Command::Keep { .. }, Reply::Done) => {
                 counters.writes.count();
                 Answer::Done
             }
             (Command::Delete { .. }, _) => Answer::Done,
-            (Command::Set { .. }, _) => {
+            (Command::Set { .. } | Command::Keep { .. }, _) => {
                 counters.writes_refused.count();
                 Answer::Refused
             }
             // Whoever asked rejects it, which is worse than a failure.
-            (Command::Get { .. }, _) => return Answer::Refused,
+            (Command::Get { .. } | Command::Look { .. }, _) => return Answer::Refused,
         };
         self.answered();
         answer

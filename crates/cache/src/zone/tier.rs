@@ -1,10 +1,12 @@
 //! The fleet as the cache sees it: read, offer, report.
 
-use super::connection::{ANSWER_MAX, Answer};
-use super::fleet::{Fleet, FleetSettings};
+use super::connection::Answer;
+use super::fleet::Fleet;
 use super::fragment::{Cut, Fragment, join_fragments};
 use super::gathering::Gathering;
 use super::node::Node;
+use super::protocol::Key;
+use super::watch::WatchedFleet;
 use super::writer::{Job, Writer};
 use crate::counters::{Counter, TierCounters};
 use crate::permits::{Amount, Permit, Permits};
@@ -13,55 +15,31 @@ use crate::{ChunkAddress, Tier, Urgency};
 use chunk::{CHUNK_BYTES, CheckedChunk};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant as Stopwatch};
-use tokio::task::JoinHandle;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant as Stopwatch;
 use tokio::time::{Instant, timeout_at};
 
 /// Chunks that are read at once. 64 are 40 MiB of fragments; at a millisecond each they are 64,000 chunks a second, more
 /// than any network card carries.
 const READS_MAX: usize = 64;
 
-/// How often the fleet's file is read again.
-const FLEET_POLL: Duration = Duration::from_secs(1);
-
 /// The zone tier.
 #[derive(Debug)]
 pub(crate) struct ZoneTier {
-    fleet: Arc<RwLock<Arc<Fleet>>>,
-    watch: JoinHandle<()>,
+    fleet: WatchedFleet,
     reads: Permits,
     writer: Writer,
     repairs: Counter,
     counters: Arc<TierCounters>,
 }
 
-/// What the file said last.
-struct Watched {
-    path: PathBuf,
-    settings: Option<FleetSettings>,
-    /// The last complaint about the file, so that it is made once.
-    complaint: Option<String>,
-    fleet: Arc<RwLock<Arc<Fleet>>>,
-}
-
 impl ZoneTier {
     /// Reads the fleet's file, and starts tasks on the current runtime. A file that cannot be used is complained about
     /// in the log, and read again like any other.
     pub(crate) fn open(path: &Path, counters: Arc<TierCounters>) -> Self {
-        let fleet = Arc::new(RwLock::new(Arc::new(Fleet::empty())));
-        let mut watched = Watched {
-            path: path.to_owned(),
-            settings: None,
-            complaint: None,
-            fleet: Arc::clone(&fleet),
-        };
-        let read = FleetSettings::read(path).map_err(|error| error.to_string());
-        watched.take(read);
         Self {
-            fleet,
-            watch: tokio::spawn(watched.watch()),
+            fleet: WatchedFleet::open(path),
             reads: Permits::new(Amount {
                 requests: READS_MAX,
                 bytes: (READS_MAX * CHUNK_BYTES) as u64,
@@ -79,7 +57,7 @@ impl ZoneTier {
 
     /// The chunk, if enough nodes have good fragments of it. Errors are counted; none is anybody's problem.
     pub(crate) async fn read(&self, address: ChunkAddress, _permit: Permit) -> Option<CheckedChunk> {
-        let fleet = self.fleet();
+        let fleet = self.fleet.now();
         if fleet.nodes.is_empty() {
             return None;
         }
@@ -102,7 +80,7 @@ impl ZoneTier {
 
     /// Takes a chunk from the origin to be written when there is time; nobody waits for it.
     pub(crate) fn offer(&self, chunk: &CheckedChunk) {
-        let fleet = self.fleet();
+        let fleet = self.fleet.now();
         self.write(&fleet, chunk, Some);
     }
 
@@ -114,16 +92,12 @@ impl ZoneTier {
     pub(crate) fn report(&self) -> ZoneReport {
         let writes = self.writer.counters();
         ZoneReport {
-            nodes: self.fleet().nodes.iter().map(|node| node.report()).collect(),
+            nodes: self.fleet.now().nodes.iter().map(|node| node.report()).collect(),
             fragments_written: writes.written.get(),
             fragments_failed: writes.failed.get(),
             writes_dropped: writes.dropped.get(),
             repairs: self.repairs.get(),
         }
-    }
-
-    fn fleet(&self) -> Arc<Fleet> {
-        Arc::clone(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes what a read has noticed to be missing: a node's whose memory was lost, or that has just joined.
@@ -158,12 +132,6 @@ impl ZoneTier {
             let chunk = chunk.clone();
             self.writer.offer(Job { chunk, cut, to });
         }
-    }
-}
-
-impl Drop for ZoneTier {
-    fn drop(&mut self) {
-        self.watch.abort();
     }
 }
 
@@ -202,7 +170,8 @@ impl<'a> Reading<'a> {
 
     async fn run(&mut self) -> Option<CheckedChunk> {
         let ChunkAddress { id, stored_bytes, .. } = self.address;
-        let deadline = Instant::now() + ANSWER_MAX;
+        // Of a fleet without nodes nothing is read; all are spoken to alike.
+        let deadline = Instant::now() + self.nodes.first()?.access().answer_max;
         let questions = self.nodes.iter().enumerate();
         let mut answers: FuturesUnordered<_> = questions
             .filter_map(|(place, node)| {
@@ -222,7 +191,7 @@ impl<'a> Reading<'a> {
                     self.empty.push(place);
                     None
                 }
-                Ok(Answer::Refused | Answer::Done) => {
+                Ok(Answer::Refused | Answer::Done | Answer::Value(_)) => {
                     self.reject(place);
                     None
                 }
@@ -263,39 +232,6 @@ impl<'a> Reading<'a> {
     fn reject(&mut self, place: usize) {
         self.lied += 1;
         self.empty.push(place);
-        self.nodes[place].reject(self.address.id);
-    }
-}
-
-impl Watched {
-    async fn watch(mut self) {
-        loop {
-            tokio::time::sleep(FLEET_POLL).await;
-            let path = self.path.clone();
-            let Ok(read) = tokio::task::spawn_blocking(move || FleetSettings::read(&path)).await else {
-                return;
-            };
-            self.take(read.map_err(|error| error.to_string()));
-        }
-    }
-
-    fn take(&mut self, read: Result<FleetSettings, String>) {
-        let path = self.path.display();
-        match read {
-            Ok(settings) if self.settings.as_ref() == Some(&settings) => self.complaint = None,
-            Ok(settings) => {
-                let before = Arc::clone(&self.fleet.read().unwrap_or_else(PoisonError::into_inner));
-                let fleet = Fleet::build(&settings, self.settings.as_ref().map(|old| (&*before, old)));
-                tracing::info!(%path, nodes = fleet.nodes.len(), "the zone cache's fleet");
-                *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
-                self.settings = Some(settings);
-                self.complaint = None;
-            }
-            Err(error) if self.complaint.as_ref() == Some(&error) => {}
-            Err(error) => {
-                tracing::warn!(%path, "the zone cache's fleet stays as it is: {error}");
-                self.complaint = Some(error);
-            }
-        }
+        self.nodes[place].reject(Key::Fragment(self.address.id));
     }
 }

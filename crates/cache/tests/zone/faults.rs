@@ -1,7 +1,8 @@
 //! Nodes that die, lie, hang, come back, and files that change.
 
 use super::*;
-use std::time::{Duration, Instant};
+use servers::PATIENCE;
+use std::time::Instant;
 
 const CHUNKS: u64 = 40;
 
@@ -14,12 +15,13 @@ async fn a_dead_node_costs_nothing_and_is_left_alone() {
     let cache = open(&file, &shelf);
     assert_eq!(read_all(&cache, &shelf).await, CHUNKS as usize);
     fleet[2].0.kill();
-    for _ in 0..3 {
+    // Tried again now and then, and so not left alone at every moment.
+    until("it is left alone", async || {
         assert_eq!(read_all(&cache, &shelf).await, CHUNKS as usize);
-    }
-    let dead = node(&cache, &fleet[2].1.address());
-    assert_eq!(dead.state, "left alone");
-    assert!(dead.failures >= 3 && dead.skipped > CHUNKS / 2, "{dead:?}");
+        let dead = node(&cache, &fleet[2].1.address());
+        dead.state == "left alone" && dead.failures >= 3 && dead.skipped > CHUNKS / 2
+    })
+    .await;
     assert_eq!(shelf.asked(), asked);
     fleet[2].0.restart();
     until("the node is asked again", async || {
@@ -30,24 +32,45 @@ async fn a_dead_node_costs_nothing_and_is_left_alone() {
     assert_eq!(shelf.asked(), asked, "what it had lost was mended from the others");
 }
 
+/// Five of six chunks have a fragment there: who waited for one would wait for as long as a read may take at most, and fail.
 #[tokio::test]
 async fn a_slow_node_is_not_waited_for() {
-    for trouble in [Trouble::Delay(Duration::from_millis(100)), Trouble::Silence] {
+    for trouble in [Trouble::Delay(PATIENCE), Trouble::Silence] {
         let (fleet, file) = troubled(6).await;
         let shelf = Shelf::filled(CHUNKS, 20_000);
         fill(&file, &shelf).await;
         let asked = shelf.asked();
+        file.name_for(fleet.iter().map(|(_, proxy)| proxy.address()), 30_000);
         let cache = open(&file, &shelf);
         fleet[1].1.make(trouble);
         let begin = Instant::now();
-        for _ in 0..5 {
+        for _ in 0..3 {
             assert_eq!(read_all(&cache, &shelf).await, CHUNKS as usize);
         }
-        let took = begin.elapsed();
-        // Five of six chunks have a fragment there: waiting for it would take 17 s.
-        assert!(took < Duration::from_secs(5), "{trouble:?}: {took:?}");
+        assert!(begin.elapsed() < PATIENCE, "{trouble:?}: {:?}", begin.elapsed());
+        let slow = node(&cache, &fleet[1].1.address());
+        assert_eq!((slow.hits, slow.misses), (0, 0), "{trouble:?}: {slow:?}");
         assert_eq!(shelf.asked(), asked);
     }
+}
+
+/// Here answers have only as long as they have by default. On a busy machine others are late then, too, and what is not
+/// had in time comes from the origin: what is read is right, and the silent one is found out.
+#[tokio::test]
+async fn a_silent_node_is_left_alone() {
+    let (fleet, file) = troubled(6).await;
+    let shelf = Shelf::filled(CHUNKS, 5000);
+    fill(&file, &shelf).await;
+    let nodes: Vec<_> = fleet.iter().map(|(_, proxy)| proxy.address()).collect();
+    file.name_for(nodes.clone(), 100);
+    let cache = open(&file, &shelf);
+    fleet[4].1.make(Trouble::Silence);
+    until("it is left alone", async || {
+        read_all(&cache, &shelf).await;
+        let silent = node(&cache, &nodes[4]);
+        silent.state == "left alone" && silent.failures >= 3
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -82,6 +105,8 @@ async fn a_zone_that_is_half_dead_is_a_miss_and_no_error() {
     let shelf = Shelf::filled(CHUNKS, 5000);
     fill(&file, &shelf).await;
     let asked = shelf.asked();
+    // Noise may have no line's end, and then no answer comes: all reads are to miss, and soon.
+    file.name_for(fleet.iter().map(|(_, proxy)| proxy.address()), 100);
     for (_, proxy) in &fleet[..2] {
         proxy.make(Trouble::Noise);
     }
@@ -105,7 +130,7 @@ async fn a_dead_zone_is_only_slower() {
     let cache = open(&file, &shelf);
     let begin = Instant::now();
     assert_eq!(read_all(&cache, &shelf).await, 0);
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
     cache.close().await;
 }
 
@@ -142,8 +167,13 @@ async fn the_fleet_may_change_under_way() {
         let expected: Vec<_> = nodes.iter().map(|node| addresses[*node].clone()).collect();
         file.name(expected.clone());
         until("the new list is read", async || names(&cache) == expected).await;
-        assert_eq!(read_all(&cache, &shelf).await, CHUNKS as usize);
-        assert!(zone(&cache).repairs > 0);
+        // A read notices when the node that lacks a fragment is not the last to answer.
+        let repairs = zone(&cache).repairs;
+        until("something is missing", async || {
+            assert_eq!(read_all(&cache, &shelf).await, CHUNKS as usize);
+            zone(&cache).repairs > repairs
+        })
+        .await;
         until("what is missing is written", async || is_whole(&file, &shelf).await).await;
     }
     let kept = zone(&cache);

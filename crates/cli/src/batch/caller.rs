@@ -9,14 +9,14 @@
 //! | other 4xx | the record's error |
 
 use super::input::LINE_BYTES_MAX;
+use super::line;
 use super::{Answer, Facts, InputHash, Record, Task};
 use crate::lambda_client::{Call, LambdaClient, Response, escape, function_path};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Caller {
     pub(crate) async fn answer(&self, record: Record) -> Result<Answer> {
         let Some(event) = record.event else {
             let message = format!("The line has more than {LINE_BYTES_MAX} bytes, the most that a function takes.");
-            let error = error(record.line, "service", "RequestTooLargeException", &message);
+            let error = line::error(record.line, "service", "RequestTooLargeException", &message);
             return Ok(answer(record.number, record.hash, Facts::default(), error));
         };
         let mut tries = 1;
@@ -148,7 +148,7 @@ fn meaning(response: &Response) -> Meaning {
 }
 
 /// An answer that stands.
-fn settle((number, line): (u64, u64), hash: InputHash, response: &Response, tries: u32) -> Answer {
+fn settle((number, input_line): (u64, u64), hash: InputHash, response: &Response, tries: u32) -> Answer {
     let meaning = meaning(response);
     let (billed_ms, memory_mb) = response.header("x-amz-log-result").and_then(billed).unwrap_or_default();
     let facts = Facts {
@@ -158,16 +158,16 @@ fn settle((number, line): (u64, u64), hash: InputHash, response: &Response, trie
         tries,
     };
     let result = match meaning {
-        Meaning::Result => result(line, &response.body),
+        Meaning::Result => line::response(input_line, &response.body),
         Meaning::FunctionError => {
             let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
             let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-            error(line, "function", &text("errorType"), &text("errorMessage"))
+            line::error(input_line, "function", &text("errorType"), &text("errorMessage"))
         }
         Meaning::Refused | Meaning::Again | Meaning::Stop => {
             let code = response.code().unwrap_or_default();
             let message = response.message().unwrap_or_default();
-            error(line, "service", &code, &message)
+            line::error(input_line, "service", &code, &message)
         }
     };
     answer(number, hash, facts, result)
@@ -181,29 +181,6 @@ fn answer(number: u64, hash: InputHash, facts: Facts, result: Vec<u8>) -> Answer
         facts: Facts { is_error, ..facts },
         result,
     }
-}
-
-/// The output's line of an answer: its bytes as the function wrote them, but on one line. What is not JSON is a string.
-fn result(line: u64, body: &[u8]) -> Vec<u8> {
-    let mut result = format!("{{\"line\":{line},\"response\":").into_bytes();
-    if body.is_empty() {
-        result.extend_from_slice(b"null");
-    } else if serde_json::from_slice::<IgnoredAny>(body).is_ok() {
-        // Within JSON a newline is white space: in strings it is escaped.
-        let flat = body
-            .iter()
-            .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte });
-        result.extend(flat);
-    } else {
-        result.extend_from_slice(json!(String::from_utf8_lossy(body)).to_string().as_bytes());
-    }
-    result.push(b'}');
-    result
-}
-
-fn error(line: u64, kind: &str, error_type: &str, message: &str) -> Vec<u8> {
-    let error = json!({"kind": kind, "type": error_type, "message": message});
-    format!("{{\"line\":{line},\"error\":{error}}}").into_bytes()
 }
 
 /// Billed milliseconds and memory in MB, as the end of an invocation's log says them: REPORT, or `platform.report`.
@@ -228,6 +205,7 @@ fn billed(log: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
         Response::of(status, headers, body)

@@ -5,10 +5,11 @@
 
 use super::Answer;
 use super::journal::parse;
+use super::section::Section;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -27,23 +28,6 @@ pub(crate) struct InOrder {
     /// Where results lie that were met and not taken: offset and length without the newline.
     waiting: BTreeMap<u64, (u64, usize)>,
     forgotten: u64,
-}
-
-/// A part of a file, read at offsets: the file's own position belongs to who appends.
-struct Section {
-    file: Arc<File>,
-    position: u64,
-    end: u64,
-}
-
-impl Read for Section {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
-        let count = self.file.read_at(&mut buffer[..wanted], self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
 }
 
 impl InOrder {

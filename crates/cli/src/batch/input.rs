@@ -1,5 +1,6 @@
 //! The input's lines, one at a time, whatever the input is and however long.
 
+use super::parquet::RowsProcess;
 use super::{InputHash, Place, Record};
 use anyhow::{Context, Result};
 use bytes::{Buf, Bytes};
@@ -77,6 +78,21 @@ impl Input {
             }
         };
         Ok(Self::of(pieces, bytes))
+    }
+
+    /// The rows of a Parquet file, as lines. The name is for messages.
+    pub(crate) fn of_parquet(file: File, name: String) -> Result<Self> {
+        let mut process = RowsProcess::start(file, name)?;
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let lines = process.lines();
+        std::thread::spawn(move || {
+            read_all(lines, "the rows of the input", &sender);
+            if let Err(error) = process.finish() {
+                // Nobody listens where the batch has ended already.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        Ok(Self::of(pieces, 0))
     }
 
     fn of(pieces: mpsc::Receiver<Result<Bytes>>, bytes: u64) -> Self {

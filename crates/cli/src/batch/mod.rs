@@ -1,4 +1,5 @@
-//! A batch: a function is asked once for each line of an input, and each answer becomes a line of an output.
+//! A batch: a function is asked once for each line of an input, and each answer becomes a line of an output. Either may be
+//! Parquet instead: the input's rows are lines then, and the output's lines rows (`parquet`).
 //!
 //! ```text
 //! INPUT ─ pieces ─> Lines ─> record N ── known to the journal? ── yes: compare the line's hash, go on
@@ -19,14 +20,18 @@ mod caller;
 mod in_order;
 mod input;
 mod journal;
+mod line;
+mod parquet;
 mod place;
 mod run;
+mod section;
 mod sink;
 mod summary;
 
 pub(crate) use caller::Caller;
 pub(crate) use input::Input;
 pub(crate) use journal::{Journal, Task};
+pub(crate) use parquet::{print_rows, spool};
 pub(crate) use place::Place;
 pub(crate) use run::Batch;
 pub(crate) use sink::{Sink, beside};
@@ -37,12 +42,12 @@ pub(crate) use summary::Summary;
 /// many only above 70 a second.
 pub(crate) const WINDOW_RECORDS: u64 = 65_536;
 
-/// A line of the input that is not blank.
+/// A line of the input that is not blank, or a row.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// Counted from 0, without blank lines.
     pub(crate) number: u64,
-    /// The line's number in the input, from 1.
+    /// The line's, or the row's, number in the input, from 1.
     pub(crate) line: u64,
     /// Of the line's bytes, without what ends it.
     pub(crate) hash: InputHash,

@@ -14,39 +14,30 @@ pub(crate) enum Place {
     Object(Box<S3Location>),
 }
 
-/// A text that names no place.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PlaceError {
-    #[error(transparent)]
-    Location(#[from] LocationError),
-    #[error(
-        "`{0}` is Parquet, which is not read or written here: make JSON lines of it, as duckdb does with \
-         COPY (FROM 'in.parquet') TO 'in.jsonl' (FORMAT json)"
-    )]
-    Parquet(String),
-}
-
 impl FromStr for Place {
-    type Err = PlaceError;
+    type Err = LocationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "-" {
             return Ok(Self::Standard);
         }
-        let place = match text.parse()? {
+        Ok(match text.parse()? {
             StoreLocation::Directory(path) => Self::File(path),
             StoreLocation::S3(s3) => Self::Object(Box::new(s3)),
-        };
-        let path = match &place {
+        })
+    }
+}
+
+impl Place {
+    /// Whether its name says that it is Parquet; all else is JSON lines.
+    pub(crate) fn is_parquet(&self) -> bool {
+        let path = match self {
+            Self::Standard => return false,
             Self::File(path) => path,
             Self::Object(s3) => Path::new(&s3.prefix),
-            Self::Standard => return Ok(place),
         };
         let extension = path.extension().and_then(|extension| extension.to_str());
-        if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
-            return Err(PlaceError::Parquet(text.to_owned()));
-        }
-        Ok(place)
+        extension.is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
     }
 }
 
@@ -74,14 +65,22 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), shown);
         }
-        for (text, part) in [
-            ("in.parquet", "`in.parquet` is Parquet"),
-            ("s3://bucket/in.PARQUET", "duckdb"),
-            ("gs://bucket/x", "`gs://`"),
-            ("", "empty"),
-        ] {
+        for (text, part) in [("gs://bucket/x", "`gs://`"), ("", "empty")] {
             let error = text.parse::<Place>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_name_says_what_is_parquet() {
+        for (text, expected) in [
+            ("in.parquet", true),
+            ("s3://bucket/in.PARQUET?region=r", true),
+            ("-", false),
+            ("parquet", false),
+            ("in.parquet.jsonl", false),
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap().is_parquet(), expected, "{text}");
         }
     }
 }

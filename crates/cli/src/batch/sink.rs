@@ -1,6 +1,7 @@
 //! Where results go, in order. A file and an object appear when they are whole.
 
 use super::Place;
+use super::parquet::Results;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{BufWriter, Stdout, Write};
@@ -9,7 +10,14 @@ use std::path::{Path, PathBuf};
 use store::{UserObject, UserObjectWriter};
 
 /// An open output.
-pub(crate) enum Sink {
+pub(crate) struct Sink {
+    target: Target,
+    /// None for JSON lines.
+    parquet: Option<Results>,
+}
+
+/// Where its bytes go.
+enum Target {
     Standard(Stdout),
     File(FileSink),
     Object(Box<UserObjectWriter>),
@@ -23,51 +31,60 @@ pub(crate) struct FileSink {
 }
 
 impl Sink {
+    /// Opens it; its name says whether it is Parquet.
     pub(crate) async fn open(place: &Place, object: impl FnOnce() -> Result<UserObject>) -> Result<Self> {
-        Ok(match place {
-            Place::Standard => Self::Standard(std::io::stdout()),
-            Place::File(path) => Self::File(FileSink::create(path)?),
-            Place::Object(_) => Self::Object(Box::new(object()?.write().await?)),
-        })
+        let parquet = place.is_parquet().then(Results::new).transpose()?;
+        let target = match place {
+            Place::Standard => Target::Standard(std::io::stdout()),
+            Place::File(path) => Target::File(FileSink::create(path)?),
+            Place::Object(_) => Target::Object(Box::new(object()?.write().await?)),
+        };
+        Ok(Self { target, parquet })
     }
 
-    /// Writes a result and a newline.
+    /// Writes a result.
     pub(crate) async fn write(&mut self, result: &[u8]) -> Result<()> {
-        let parts = [result, b"\n"];
-        match self {
-            Self::Standard(standard) => {
-                let written = parts.iter().try_for_each(|part| standard.write_all(part));
-                written.context("cannot write to standard output")
-            }
-            Self::File(file) => {
-                let written = parts.iter().try_for_each(|part| file.writer.write_all(part));
-                written.with_context(|| format!("cannot write {}", file.partial.display()))
-            }
-            Self::Object(object) => {
-                for part in parts {
-                    object.write(part).await?;
-                }
-                Ok(())
+        match &mut self.parquet {
+            Some(results) => self.target.write(&results.add(result)?).await,
+            None => {
+                self.target.write(result).await?;
+                self.target.write(b"\n").await
             }
         }
     }
 
     /// Makes the output appear.
-    pub(crate) async fn finish(self) -> Result<()> {
-        match self {
-            Self::Standard(mut standard) => standard.flush().context("cannot write to standard output"),
-            Self::File(file) => file.finish(),
-            Self::Object(object) => Ok(object.finish().await?),
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        if let Some(results) = self.parquet.take() {
+            self.target.write(&results.finish()?).await?;
+        }
+        match self.target {
+            Target::Standard(mut standard) => standard.flush().context("cannot write to standard output"),
+            Target::File(file) => file.finish(),
+            Target::Object(object) => Ok(object.finish().await?),
         }
     }
 
     /// Gives up what was written.
     pub(crate) async fn abandon(self) {
-        match self {
-            Self::Standard(_) => {}
+        match self.target {
+            Target::Standard(_) => {}
             // The next run writes it anew.
-            Self::File(file) => drop(std::fs::remove_file(&file.partial)),
-            Self::Object(object) => object.abort().await,
+            Target::File(file) => drop(std::fs::remove_file(&file.partial)),
+            Target::Object(object) => object.abort().await,
+        }
+    }
+}
+
+impl Target {
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Standard(standard) => standard.write_all(bytes).context("cannot write to standard output"),
+            Self::File(file) => {
+                let written = file.writer.write_all(bytes);
+                written.with_context(|| format!("cannot write {}", file.partial.display()))
+            }
+            Self::Object(object) => Ok(object.write(bytes).await?),
         }
     }
 }

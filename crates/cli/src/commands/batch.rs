@@ -1,12 +1,13 @@
 //! `lambent batch run`.
 
 use crate::arguments::{BatchRunArguments, GlobalArguments};
-use crate::batch::{Batch, Caller, Input, Journal, Place, Sink, Summary, Task};
+use crate::batch::{Batch, Caller, Input, Journal, Place, Sink, Summary, Task, spool};
 use crate::environment::{self, Places};
 use crate::lambda_client::LambdaClient;
 use crate::output;
 use crate::progress::{self, Audience, Shown};
 use anyhow::{Context, Result, bail};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(crate) fn run(global: &GlobalArguments, arguments: &BatchRunArguments) -> Re
     let caller = Arc::new(Caller::new(LambdaClient::open(&places)?, &task, arguments.retries));
     let runtime = environment::start_runtime()?;
     runtime.block_on(caller.dry_run(&task))?;
-    let input = runtime.block_on(Input::open(&arguments.input, || object(&arguments.input)))?;
+    let input = input(&runtime, &places, &arguments.input)?;
     let journal = journal(&runtime, &places, &arguments.output, &task)?;
     let earlier = journal.found();
     let concurrency = usize::try_from(arguments.concurrency.get()).context("--concurrency is too large")?;
@@ -41,6 +42,18 @@ pub(crate) fn run(global: &GlobalArguments, arguments: &BatchRunArguments) -> Re
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Parquet is read from its end, so an object of it is copied to the data directory first.
+fn input(runtime: &Runtime, places: &Places, place: &Place) -> Result<Input> {
+    if !place.is_parquet() {
+        return runtime.block_on(Input::open(place, || object(place)));
+    }
+    let file = match place {
+        Place::File(path) => File::open(path).with_context(|| format!("cannot read {place}"))?,
+        _ => runtime.block_on(spool(object(place)?, &environment::scratch_directory(&places.data)?))?,
+    };
+    Input::of_parquet(file, place.to_string())
 }
 
 /// Asks and writes, while another thread shows how far it is.

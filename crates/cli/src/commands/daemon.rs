@@ -1,7 +1,8 @@
 //! `lambent daemon`: the worker's daemon and its keeper.
 //!
 //! The command is started by `image mount` and by its own keeper. Without a keeper it becomes one: it leaves the
-//! terminal's session and spawns itself with `--child`, whose standard input is the line between the two.
+//! terminal's session and spawns itself with `--child`, whose standard input is the line between the two; the child
+//! spawns itself with `--mounter`, which touches what the child serves in its place.
 
 use crate::arguments::{DaemonArguments, GlobalArguments};
 use crate::environment::{self, Places};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use api::ImageAddress;
 use block::keeper::{self, KeeperSettings, Link};
 use block::kernel::clean_left_over;
+use block::mounter::{self, Mounter};
 use cache::ChunkAddress;
 use chunk::Account;
 use image::record::Record;
@@ -18,6 +20,7 @@ use std::env;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use store::Store;
@@ -77,7 +80,10 @@ pub(crate) fn command(global: &GlobalArguments, places: &Places) -> io::Result<C
 /// Serves, or keeps a child that serves.
 pub(crate) fn run(global: &GlobalArguments, arguments: &DaemonArguments) -> Result<ExitCode> {
     let places = environment::places(global)?;
-    if arguments.child {
+    if arguments.mounter {
+        mounter::serve(&places.worker().join("mounter")).context("the process that mounts ended")?;
+        Ok(ExitCode::SUCCESS)
+    } else if arguments.child {
         serve(global, &places)
     } else {
         keep(global, &places)
@@ -111,6 +117,7 @@ fn serve(global: &GlobalArguments, places: &Places) -> Result<ExitCode> {
             find: find_image(store.clone(), runtime.handle().clone()),
             store,
             store_name: places.store.to_string(),
+            mounter: mounter_of(places),
             keys: runtime.block_on(environment::key_provider(global, &places.data))?,
             runtime: runtime.handle().clone(),
         };
@@ -133,6 +140,19 @@ fn serve(global: &GlobalArguments, places: &Places) -> Result<ExitCode> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Who mounts for a daemon: the file that this process was started from, whatever is at its path now.
+fn mounter_of(places: &Places) -> Mounter {
+    let data = places.data.clone();
+    Mounter::new(move || {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0(env::current_exe()?)
+            .args(["daemon", "--mounter", "--data"])
+            .arg(&data);
+        Ok(command)
+    })
 }
 
 /// Reads the record of a name, for mounts.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
-/// Linux from which on a daemon's successor answers what its predecessor left open. Source: README, "Needs".
+/// Linux from which on a daemon's successor answers what its predecessor left open. Source: Linux 6.9, FUSE_NOTIFY_RESEND.
 const KERNEL_MIN: (u32, u32) = (6, 9);
 /// Each environment holds some ten descriptors, each mounted image five; a thousand environments are to fit.
 const FILES_MIN: u64 = 16_384;

@@ -92,9 +92,10 @@ fn policy_of(key: &AccessKey) -> Value {
 }
 
 fn limits(key: &AccessKey) -> &'static str {
-    match key.policy {
-        None => "everything",
-        Some(_) => "as its policy says",
+    match (key.status, &key.policy) {
+        (KeyStatus::Unreadable, _) => "nothing",
+        (_, None) => "everything",
+        (_, Some(_)) => "as its policy says",
     }
 }
 
@@ -102,5 +103,6 @@ fn status(status: KeyStatus) -> &'static str {
     match status {
         KeyStatus::Active => "active",
         KeyStatus::Revoked => "revoked",
+        KeyStatus::Unreadable => "unreadable",
     }
 }

@@ -16,6 +16,7 @@ mod push;
 mod runtimes;
 mod starts;
 mod store;
+mod store_servers;
 mod store_tables;
 mod stored;
 mod trace;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Sandboxes => return Ok(sandbox::run_spawner()),
         Command::Invoke(invoke) => return functions::invoke(global, invoke),
         Command::Batch(BatchCommand::Run(arguments)) => return batch::run(global, arguments),
+        Command::Batch(BatchCommand::Rows) => return crate::batch::print_rows().map(|()| ExitCode::SUCCESS),
         Command::Store(command) => return store::run(global, command),
         command => return run_for_functions(global, command).map(|()| ExitCode::SUCCESS),
     };

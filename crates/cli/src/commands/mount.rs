@@ -46,7 +46,13 @@ pub(crate) fn mount(global: &GlobalArguments, arguments: &MountArguments) -> Res
 }
 
 pub(crate) fn unmount(global: &GlobalArguments, arguments: &MountedArgument) -> Result<()> {
-    let directories = connect(global)?.unmount(selector(&arguments.mounted)?)?;
+    let cleaned = clean_after_dead(&environment::places(global)?);
+    let selector = selector(&arguments.mounted)?;
+    let directories = match &selector {
+        // It is what was asked for, by another way.
+        Selector::Directory(directory) if cleaned.contains(directory) => vec![directory.clone()],
+        _ => connect(global)?.unmount(selector)?,
+    };
     if global.json {
         return output::print_json(&json!({ "unmounted": directories }));
     }
@@ -58,6 +64,7 @@ pub(crate) fn unmount(global: &GlobalArguments, arguments: &MountedArgument) -> 
 
 pub(crate) fn list(global: &GlobalArguments) -> Result<()> {
     let places = environment::places(global)?;
+    clean_after_dead(&places);
     let client = Client::connect(&places.worker(), &places.store.to_string())?;
     // No daemon, no mounts.
     let lines = client.map_or_else(|| Ok(Vec::new()), |mut client| client.mounts())?;
@@ -198,6 +205,24 @@ fn connect(global: &GlobalArguments) -> Result<Client> {
     match Client::connect(&places.worker(), &places.store.to_string())? {
         Some(client) => Ok(client),
         None => bail!("nothing is mounted: no daemon serves {}", places.worker().display()),
+    }
+}
+
+/// Takes away what a daemon left that died together with its keeper, and says so; gives the directories.
+fn clean_after_dead(places: &Places) -> Vec<PathBuf> {
+    match worker::clean_after_dead(&places.worker()) {
+        Ok(None) => Vec::new(),
+        Ok(Some(report)) => {
+            eprintln!("warning: the daemon and its keeper were dead; cleaned up what they left");
+            for directory in &report.mounts {
+                eprintln!("warning: {} is unmounted, its reads failed", directory.display());
+            }
+            report.mounts
+        }
+        Err(error) => {
+            eprintln!("warning: cannot clean up after a daemon that is dead: {error}");
+            Vec::new()
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `lambent store`: garbage collection, roots, statistics, the account's policy. None of it needs a key.
 
+use super::store_servers;
 use super::store_tables;
 use super::store_tables::TierHits;
 use crate::arguments::{GcArguments, GlobalArguments, ScopeArgument, StoreCommand};
@@ -31,6 +32,14 @@ pub(crate) fn run(global: &GlobalArguments, command: &StoreCommand) -> Result<Ex
         StoreCommand::Gc(arguments) => return opened.collect(arguments),
         StoreCommand::Roots => store_tables::roots(&opened.runtime.block_on(opened.store.roots())?, opened.json)?,
         StoreCommand::Stats => opened.stats(&places)?,
+        StoreCommand::Servers => {
+            let servers = opened.runtime.block_on(opened.store.servers())?;
+            store_servers::print(&servers, &places, opened.json)?;
+        }
+        StoreCommand::Forget { server } => {
+            let forgotten = opened.runtime.block_on(opened.store.forget_server(*server))?;
+            store_servers::print_forgotten(*server, forgotten, opened.json)?;
+        }
         StoreCommand::Scope { scope } => opened.scope(global, *scope)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -13,8 +13,9 @@ use crate::environment::{self, EndpointFacts, Places};
 use crate::file_systems;
 use anyhow::{Context, Result, bail};
 use api::{LogBatch, Worker};
+use cache::ValueTier;
 use control::Control;
-use gateway::{Gateway, GatewayParts, GatewaySettings, Messaging, MessagingSettings};
+use gateway::{Gateway, GatewayParts, GatewaySettings, Messaging, MessagingSettings, SharedAnswers};
 use sandbox::SpawnerSettings;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -132,6 +133,7 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
     let (logs, inbox) = mpsc::channel(LOG_BATCHES_MAX);
     let mut parts = functions_parts(global, arguments, places, logs)?;
     parts.settings.file_systems = shared;
+    parts.settings.criu = environment::criu_places();
     let functions = Functions::start(parts).await;
     let functions = Arc::new(functions.context("cannot start the worker's functions")?);
     let collector = tokio::spawn(collect_garbage(
@@ -149,6 +151,7 @@ async fn serve(global: &GlobalArguments, arguments: &UpArguments, places: &Place
         worker,
         messaging,
         region,
+        shared_answers: shared_answers(arguments, &control).await?,
         settings: gateway_settings(arguments),
     })?;
     greet(places, listen, is_first, start.elapsed());
@@ -261,7 +264,19 @@ fn messaging_settings(arguments: &UpArguments) -> MessagingSettings {
         sqs_endpoint: arguments.sqs_endpoint.clone(),
         sns_endpoint: arguments.sns_endpoint.clone(),
         http_destinations: arguments.http_destination.iter().cloned().collect(),
+        message_access: arguments.message_access.clone(),
     }
+}
+
+/// What its answers are sealed by, in the record: every gateway of it has the same.
+const ANSWERS_SECRET: &str = "response cache";
+
+async fn shared_answers(arguments: &UpArguments, control: &Control) -> Result<Option<SharedAnswers>> {
+    let Some(fleet) = &arguments.response_cache_fleet else {
+        return Ok(None);
+    };
+    let secret = control.shared_secret(ANSWERS_SECRET).await?;
+    Ok(Some(SharedAnswers::new(ValueTier::open(fleet), secret)))
 }
 
 fn gateway_settings(arguments: &UpArguments) -> GatewaySettings {

@@ -45,8 +45,13 @@ fn people_read_a_line_for_each_check() {
 #[test]
 fn without_root_the_user_is_missing() {
     let program = tempfile::Builder::new().prefix("lambent").tempfile_in("/tmp").unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_lambent"), program.path()).unwrap();
     let path = program.into_temp_path();
+    // By a process of its own: a file that this one had open to write could not be run while another test's child has it.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_lambent"))
+        .arg(&path)
+        .status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new("setpriv");
     let output = command
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])

@@ -6,6 +6,7 @@
 
 mod account_keys;
 mod bad_input;
+mod both_killed;
 mod damage;
 mod doctor;
 mod early_sealing;

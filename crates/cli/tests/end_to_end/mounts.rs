@@ -6,6 +6,7 @@ use crate::layout::{Layer, Layout};
 use crate::servers::Moto;
 use crate::stores::with_credentials;
 use crate::tree_facts;
+use block::kernel::{abort_connection, connection_at};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -65,7 +66,7 @@ impl Worker {
         fs::read_to_string(self.lambent.path("data/worker/log")).unwrap_or_default()
     }
 
-    /// The daemon's processes: the keeper, and its child with `--child`.
+    /// The daemon's processes: the keeper, its child with `--child`, and the child's mounter.
     pub(crate) fn processes(&self) -> Vec<(u32, bool)> {
         let data = self.lambent.path("data").display().to_string();
         let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
@@ -83,7 +84,7 @@ impl Worker {
         kill(id);
     }
 
-    fn loops(&self) -> Vec<PathBuf> {
+    pub(crate) fn loops(&self) -> Vec<PathBuf> {
         let devices = self.lambent.path("data/worker/devices");
         let loops = fs::read_dir("/sys/block").unwrap().flatten().filter(|entry| {
             let backing = fs::read_to_string(entry.path().join("loop/backing_file"));
@@ -92,7 +93,7 @@ impl Worker {
         loops.map(|entry| entry.path()).collect()
     }
 
-    fn mounts(&self) -> usize {
+    pub(crate) fn mounts(&self) -> usize {
         let work = self.lambent.path("").display().to_string();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         mounts
@@ -104,6 +105,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        let mut processes = self.processes();
+        // The keeper first, or it would start another child.
+        processes.sort_by_key(|(_, is_child)| *is_child);
+        processes.iter().for_each(|(id, _)| kill(*id));
+        // Nobody serves: whoever waits gets an error, and no process stays caught in the kernel.
+        if let Ok(Some(connection)) = connection_at(&self.lambent.path("data/worker/devices")) {
+            let _ = abort_connection(connection);
+        }
         let work = self.lambent.path("").display().to_string();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let targets = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
@@ -113,14 +122,10 @@ impl Drop for Worker {
                 .stderr(Stdio::null())
                 .status();
         }
-        let mut processes = self.processes();
-        // The keeper first, or it would start another child.
-        processes.sort_by_key(|(_, is_child)| *is_child);
-        processes.iter().for_each(|(id, _)| kill(*id));
     }
 }
 
-fn kill(id: u32) {
+pub(crate) fn kill(id: u32) {
     let _ = Command::new("kill")
         .args(["-9", &id.to_string()])
         .stderr(Stdio::null())
@@ -150,7 +155,7 @@ pub(crate) fn drop_page_cache() {
     fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
 }
 
-fn checksums(directory: &Path) -> Command {
+pub(crate) fn checksums(directory: &Path) -> Command {
     let mut command = Command::new("bash");
     let script = "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
     command.args(["-euo", "pipefail", "-c", script]).current_dir(directory);
@@ -194,6 +199,29 @@ fn mounts_of_one_image_share_one_device() {
     assert!(refused.contains("nothing is mounted on"), "{refused}");
     worker.lambent.ok(&["umount", "base"]);
     eventually("the end of the loop device", || worker.loops().is_empty());
+}
+
+/// The daemon may not have heard of the release yet, nor have seen the end of the loop device that it knows.
+#[test]
+fn an_image_is_mounted_right_after_it_was_unmounted() {
+    let worker = Worker::new("");
+    worker.lambent.push(&corpus("base"), "base");
+    for round in 0..20 {
+        let target = worker.mount("base", "mnt");
+        assert!(target.join("usr/bin").is_dir());
+        // By the daemon, and by whomever.
+        if round % 2 == 0 {
+            worker.umount(&target);
+        } else {
+            tool(Command::new("umount").arg(&target));
+        }
+    }
+    let target = worker.mount("base", "mnt");
+    assert_eq!(worker.lambent.json(&["mounts"]).as_array().unwrap().len(), 1);
+    eventually("the end of all loop devices but one", || worker.loops().len() == 1);
+    worker.umount(&target);
+    eventually("the end of the daemon", || worker.processes().is_empty());
+    assert_eq!((worker.mounts(), worker.loops().len()), (0, 0));
 }
 
 #[test]

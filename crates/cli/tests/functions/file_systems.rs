@@ -40,6 +40,33 @@ fn functions_share_directories_of_the_operator() {
 }
 
 #[test]
+fn a_link_in_a_directorys_place_is_not_followed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let [shared, secret] = ["shared", "secret"].map(|name| folder.path().join(name));
+    for directory in [&shared, &secret] {
+        fs::create_dir(directory).unwrap();
+        chown(directory, Some(OWNER), Some(OWNER)).unwrap();
+        fs::write(directory.join("whose"), directory.display().to_string()).unwrap();
+    }
+    let endpoint = Endpoint::start_with(|up| {
+        up.args(["--file-system", &format!("{WRITTEN}={}", shared.display())]);
+    });
+    let variables = [
+        ("SHARED", shared.display().to_string()),
+        ("SECRET", secret.display().to_string()),
+        (
+            "FILE_SYSTEM",
+            format!("arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/{WRITTEN}"),
+        ),
+    ];
+    endpoint.boto3_with(
+        "test_file_system_link",
+        &variables.each_ref().map(|(name, value)| (*name, &**value)),
+    );
+}
+
+#[test]
 fn a_directory_of_roots_is_not_shared_for_writing() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let data = folder.path().join("data");

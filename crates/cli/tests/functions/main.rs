@@ -12,6 +12,7 @@ mod messages;
 mod networks;
 mod packages;
 mod servers;
+mod shared_answers;
 
 use endpoint::{Endpoint, cache};
 use networks::Networks;
@@ -30,6 +31,7 @@ boto3_tests!(
     aliases,
     asynchronous,
     batch,
+    batch_parquet,
     command_line,
     concurrency,
     event_invoke,
@@ -49,6 +51,7 @@ boto3_tests!(
     sandbox,
     settings,
     signatures,
+    snap_start,
     streaming,
     tags,
     telemetry,
@@ -128,6 +131,14 @@ fn provisioned_environments_come_back_after_a_crash() {
     endpoint.boto3("before_provisioned_crash");
     endpoint.crash_and_start();
     endpoint.boto3("after_provisioned_crash");
+}
+
+#[test]
+fn a_snapshot_that_a_crash_interrupted_is_taken_anew() {
+    let mut endpoint = Endpoint::start();
+    endpoint.boto3("before_snapshot_crash");
+    endpoint.crash_and_start();
+    endpoint.boto3("after_snapshot_crash");
 }
 
 #[test]

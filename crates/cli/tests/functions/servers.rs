@@ -3,9 +3,12 @@
 use crate::endpoint::cache;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 pub(crate) const USER: &str = "me";
 pub(crate) const PASSWORD: &str = "correct-horse";
@@ -109,6 +112,70 @@ impl MessageServer {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.0.host())
+    }
+}
+
+/// A memcached, and the file that names it; the file and the server are gone with this.
+pub(crate) struct Memcached {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Memcached {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let ports = directory.path().join("ports");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "memcached", "--listen=127.0.0.1", "--user=root"])
+            .args(["--udp-port=0", "--threads=1", "--memory-limit=64", "--port=-1"])
+            .env("MEMCACHED_PORT_FILENAME", &ports)
+            .stderr(Stdio::null());
+        let child = command.spawn().expect("memcached is installed by `cargo xtask setup`");
+        let server = Self { child, directory };
+        let begin = Instant::now();
+        let port = loop {
+            let text = fs::read_to_string(&ports).unwrap_or_default();
+            let port = text.lines().find_map(|line| line.strip_prefix("TCP INET: "));
+            if let Some(port) = port.and_then(|port| port.parse::<u16>().ok())
+                && TcpStream::connect(("127.0.0.1", port)).is_ok()
+            {
+                break port;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "memcached does not listen: {text}"
+            );
+            thread::sleep(Duration::from_millis(2));
+        };
+        fs::write(
+            server.fleet(),
+            format!("nodes = [\"127.0.0.1:{port}\"]\nanswer_ms = 20000\n"),
+        )
+        .unwrap();
+        server
+    }
+
+    /// The file that names it.
+    pub(crate) fn fleet(&self) -> PathBuf {
+        self.directory.path().join("fleet.toml")
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> String {
+        let text = fs::read_to_string(self.fleet()).unwrap();
+        text.split('"').nth(1).unwrap().to_owned()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -7,7 +7,9 @@
 use super::ProvisionedConcurrency;
 use super::provisioned::all_of_function;
 use crate::aliases::AliasRecord;
+use crate::function_record::VersionKey;
 use crate::index::IndexedFunction;
+use crate::snap_start::check_provisioned;
 use crate::{Control, ControlError, State};
 use api::Lease;
 use chunk::Account;
@@ -146,6 +148,15 @@ impl Control {
         }
         let wishes = all_of_function(connection, key.0, key.1).await?;
         if wishes.iter().any(|wish| wish.qualifier == alias.name) {
+            let number = alias.version.parse().unwrap_or(0);
+            let version = VersionKey {
+                account: key.0,
+                name: key.1,
+                number,
+            };
+            if let Some(version) = version.read(self, connection).await? {
+                check_provisioned(&version)?;
+            }
             self.inner.held.hold(key, alias, version_before);
         }
         Ok(())
@@ -197,7 +208,9 @@ impl IndexedFunction {
         ProvisionPart {
             version,
             count,
-            lease: found.and_then(|found| found.lease.clone()),
+            lease: found
+                .filter(|found| found.lifecycle.state == State::Active)
+                .and_then(|found| found.lease.clone()),
             refusal,
         }
     }

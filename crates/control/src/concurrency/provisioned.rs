@@ -4,6 +4,7 @@ use super::{UNRESERVED_CONCURRENCY_MIN, below_minimum, provisioned_sum, reserved
 use crate::column::{signed, unsigned};
 use crate::function_record::LATEST;
 use crate::qualified_table::QualifiedTable;
+use crate::snap_start::check_provisioned;
 use crate::{Control, ControlError, Page, PageRequest, QualifiedName};
 use chunk::Account;
 use sqlx::any::AnyRow;
@@ -121,10 +122,12 @@ impl Control {
                 ));
             }
         }
-        let version = self.qualified(target).await?.version;
-        if version == LATEST {
+        let record = self.qualified(target).await?;
+        if record.version == LATEST {
             return Err(latest_has_none());
         }
+        check_provisioned(&record)?;
+        let version = record.version;
         let rows = sqlx::query("SELECT qualifier FROM provisioned_concurrency WHERE account = $1 AND name = $2")
             .bind(target.account.as_str())
             .bind(target.name)

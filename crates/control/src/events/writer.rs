@@ -15,8 +15,11 @@ use statements::{end_delivery, enqueue_all, fail_delivery, finish, retry, retry_
 use std::sync::Weak;
 use tokio::sync::{mpsc, oneshot};
 
-/// Writes that wait for the task; whoever comes beyond them waits to be let in. Each waits with a request that holds a
-/// permit of the gateway's for its body, which bounds their bytes.
+/// Writes that wait for the task; whoever comes beyond them waits to be let in. With those of a commit that is under way
+/// they are at most 1,280 writes, of at most 1 MiB where they add an event: that is what bounds their bytes, since small
+/// bodies hold no permit of the gateway's and a client that leaves gives its permit back before its event is written.
+/// What ends an event or moves it comes from the gateway's own tasks, of which a limited number run (`asynchronous_max`),
+/// and may carry a record of it with an answer of 6 MiB.
 const WRITES_MAX: usize = 1_024;
 /// Writes in one commit: some milliseconds of work, against a commit's own.
 const WRITES_AT_ONCE: usize = 256;
@@ -167,3 +170,6 @@ fn too_many(new: &[(usize, &NewEvent)], index: usize) -> ControlError {
     );
     ControlError::LimitExceeded { message }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,11 +112,23 @@ pub(crate) async fn all_after(
     records(control, &rows)
 }
 
-/// The versions whose preparation has not ended.
-pub(crate) async fn unprepared(control: &Control) -> Result<Vec<(Account, String, u64)>, ControlError> {
-    let rows = sqlx::query("SELECT account, name, number FROM functions WHERE preparing = 1")
-        .fetch_all(control.pool())
-        .await?;
+/// The versions whose preparation has not ended: of one function, or of all.
+pub(crate) async fn unprepared(
+    control: &Control,
+    of: Option<(&Account, &str)>,
+) -> Result<Vec<(Account, String, u64)>, ControlError> {
+    let all = "SELECT account, name, number FROM functions WHERE preparing = 1";
+    let query = match of {
+        None => sqlx::query(all).fetch_all(control.pool()).await,
+        Some((account, name)) => {
+            sqlx::query(AssertSqlSafe(format!("{all} AND account = $1 AND name = $2")))
+                .bind(account.as_str())
+                .bind(name)
+                .fetch_all(control.pool())
+                .await
+        }
+    };
+    let rows = query?;
     rows.iter()
         .map(|row| Ok((account_of(row)?, row.try_get("name")?, unsigned(row, "number")?)))
         .collect()

@@ -71,6 +71,7 @@ impl Control {
         let current = self.changeable(account, name, revision_id).await?;
         check_settings(current.configuration.package_type, &settings)?;
         self.check_file_systems(account, &settings)?;
+        self.check_capacity(account, &settings)?;
         let layers = self.layer_references(account, settings.layers.as_deref()).await?;
         let mut transaction = self.write().await?;
         let record = self.changeable_in(&mut transaction, account, name, revision_id).await?;

@@ -1,10 +1,10 @@
 //! From a source to a device that is pushed once.
 
 use super::error::PackageError;
-use super::{Packages, base_layer, blobs, runtimes};
+use super::{Packages, base_layer, blobs, held};
 use api::ImageAddress;
 use chunk::{Account, Compression, SaltScope};
-use image::images::{FoundImage, Images};
+use image::images::{FoundImage, ImageError, Images};
 use image::push::{PushError, PushProgress, PushSettings};
 use image::record::RecordSummary;
 use image::source::error::{SourceError, SourceErrorKind};
@@ -12,7 +12,7 @@ use image::source::platform::Platform;
 use image::source::{ImageSource, Limits, OpenOptions};
 use std::error::Error;
 use std::path::Path;
-use store::WriteMode;
+use store::{StoreError, WriteMode};
 
 /// Plain bytes of an image. 10 GiB: the largest that Lambda takes.
 const UNPACKED_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
@@ -78,21 +78,42 @@ impl Packages {
             let _held = (turn, permit);
             let images = packages.images(&account);
             let devices = &packages.shared.devices;
-            let find = || {
-                let found = images.find_summary(&name);
-                found.map_err(|error| PackageError::internal(error.to_string()))
-            };
-            let summary = match devices.claim(&account, &name, find)? {
-                Some(summary) => summary,
-                None => {
-                    let source = source(packages)?;
-                    if account != runtimes::own_account() {
-                        devices.note_made(&account, &name)?;
-                    }
-                    push(packages, &images, &name, &source)?
-                }
-            };
-            address(&account, &summary)
+            // Before it can be held, so that a sweep knows of it whatever happens next.
+            devices.note_made(&account, &name)?;
+            let claim = || devices.claim(&account, &name, || held::find(packages, &images, &name));
+            if let Some(found) = claim()? {
+                return address(&account, &found);
+            }
+            let source = source(packages)?;
+            push(packages, &images, (&name, SaltScope::Shared), &source)?;
+            let made = claim()?.ok_or_else(|| {
+                PackageError::internal(format!("device {name} was removed while it was made: try again"))
+            })?;
+            address(&account, &made)
+        })
+        .await
+    }
+
+    /// Makes a device under a name that nobody else has, from what `source` gives.
+    pub(super) async fn make(
+        &self,
+        account: &Account,
+        name: String,
+        scope: SaltScope,
+        source: impl FnOnce(&Self) -> Result<ImageSource, PackageError> + Send + 'static,
+    ) -> Result<ImageAddress, PackageError> {
+        let account = account.clone();
+        let permit = self.shared.pushes.clone().acquire_owned().await;
+        self.blocking(move |packages| {
+            let _held = permit;
+            let source = source(packages)?;
+            packages.shared.devices.note_made(&account, &name)?;
+            let images = packages.images(&account);
+            push(packages, &images, (&name, scope), &source)?;
+            let made = held::find(packages, &images, &name)?;
+            let made =
+                made.ok_or_else(|| PackageError::internal(format!("device {name} was removed as it was made")))?;
+            address(&account, &made)
         })
         .await
     }
@@ -126,11 +147,25 @@ pub(super) fn address(account: &Account, summary: &RecordSummary) -> Result<Imag
     })
 }
 
-fn push(packages: &Packages, images: &Images, name: &str, source: &ImageSource) -> Result<RecordSummary, PackageError> {
+/// Removes a device's record; that there is none is no error.
+pub(super) fn remove_record(packages: &Packages, account: &Account, name: &str) -> Result<(), PackageError> {
+    match packages.images(account).remove(name) {
+        // Removed by hand, or never made.
+        Ok(()) | Err(ImageError::Store(StoreError::Missing(_))) => Ok(()),
+        Err(error) => Err(PackageError::internal(chain(&error))),
+    }
+}
+
+fn push(
+    packages: &Packages,
+    images: &Images,
+    (name, scope): (&str, SaltScope),
+    source: &ImageSource,
+) -> Result<RecordSummary, PackageError> {
     let settings = PushSettings {
         name: name.to_owned(),
         compression: Compression::Lz4,
-        scope: SaltScope::Shared,
+        scope,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         unpacked_bytes_max: UNPACKED_BYTES_MAX,
         entries_max: ENTRIES_MAX,

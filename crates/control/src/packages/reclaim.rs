@@ -4,21 +4,22 @@
 //! record ── zips of functions, versions, layers ──┐
 //! repositories ── manifests ── links they need ───┴──> names ──> every other blob: noted, then removed
 //! record ── devices of functions, versions ───────┐
-//! repositories ── manifests ── their devices ─────┴──> names ──> every other device made here: noted, its record removed
+//! runtimes ── their bases ────────────────────────┤
+//! repositories ── manifests ── their devices ─────┴──> names ──> every other device used here: noted, then released
 //! ```
 //! Names are looked up anew in each pass and never counted: a count that was wrong once would stay wrong. What a record
-//! of a device kept in the store, the store's own collection frees.
+//! of a device kept in the store, the store's own collection frees. In a store that others use, too, a released device
+//! keeps its record for as long as another server holds it (`held`).
 
 use super::blobs::Blob;
 use super::error::PackageError;
-use super::push::{self, root_name};
+use super::push::root_name;
 use super::unnamed::UNNAMED_LIFE;
-use super::{Packages, ZipCode};
+use super::{Packages, ZipCode, held};
+use api::ImageAddress;
 use chunk::Account;
-use image::images::ImageError;
 use std::collections::HashSet;
 use std::time::SystemTime;
-use store::StoreError;
 
 /// What a pass has freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +39,12 @@ pub struct RecordNames {
     pub zips: Vec<ZipCode>,
     /// Names of devices, of whatever account.
     pub devices: HashSet<String>,
+    /// Where devices are.
+    pub addresses: HashSet<ImageAddress>,
 }
 
 pub(super) async fn reclaim(packages: &Packages, names: RecordNames) -> Result<Reclaimed, PackageError> {
+    let runtimes = packages.runtimes().await?;
     packages
         .blocking(move |packages| {
             let now = SystemTime::now();
@@ -51,22 +55,16 @@ pub(super) async fn reclaim(packages: &Packages, names: RecordNames) -> Result<R
                 .filter_map(|zip| Blob::from_base64(&zip.sha256_base64));
             let mut named: HashSet<Blob> = zips.collect();
             packages.shared.repositories.sweep(before, &mut named)?;
+            let freed = packages.shared.blobs.sweep(before, &named)?;
+            held::mend(packages, &names)?;
             let mut devices = names.devices;
             devices.extend(named.iter().map(|blob| root_name(blob.hex())));
-            let remove = |account: &Account, name: &str| remove_record(packages, account, name);
-            let freed = packages.shared.blobs.sweep(before, &named)?;
-            let devices = packages.shared.devices.sweep(before, &devices, remove)?;
+            devices.extend(runtimes.into_iter().map(|runtime| runtime.image.name));
+            let release = |account: &Account, name: &str| held::release(packages, account, name);
+            let devices = packages.shared.devices.sweep(before, &devices, release)?;
             Ok(Reclaimed { devices, ..freed })
         })
         .await
-}
-
-fn remove_record(packages: &Packages, account: &Account, name: &str) -> Result<(), PackageError> {
-    match packages.images(account).remove(name) {
-        // Removed by hand, or never made.
-        Ok(()) | Err(ImageError::Store(StoreError::Missing(_))) => Ok(()),
-        Err(error) => Err(PackageError::internal(push::chain(&error))),
-    }
 }
 
 #[cfg(test)]

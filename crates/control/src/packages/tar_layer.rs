@@ -1,17 +1,23 @@
 //! Plain tar layers made here, in unlinked scratch files.
 //!
-//! Deterministic: owner root, modes and times as given, no name of this machine. The same entries in the same order
-//! give the same bytes, and so the same chunks.
+//! Of a zip's entries: owner root, modes and times as given. Of a directory: all as it is. No name of this machine, so
+//! the same entries in the same order give the same bytes, and so the same chunks.
 
 use super::zip_entries::{EntryKind, EntrySink, ZipEntry};
 use image::source::made::TarLayer;
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::vec;
 use tar::{Builder, EntryType, Header};
 
 /// Between the tar writer, which writes 512 bytes at a time, and the file.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Bytes that a packed directory leaves free on the disk, where the record is, too.
+const DISK_SPARE_BYTES: u64 = 128 << 20;
 
 /// Mode and time of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +72,105 @@ impl LayerWriter {
     }
 }
 
+/// A layer that is made of a directory as it is: owners, modes, times.
+pub(super) struct TreeWriter {
+    builder: Builder<BufWriter<File>>,
+}
+
+impl TreeWriter {
+    /// In an unlinked file of this directory.
+    pub(super) fn create(scratch: &Path) -> io::Result<Self> {
+        let LayerWriter { builder } = LayerWriter::create(scratch)?;
+        Ok(Self { builder })
+    }
+
+    /// Packs a directory, which nobody else changes, under another path. Links are kept and never followed; a socket is
+    /// nothing that can be kept, and is left out. `FileTooLarge` as soon as the files are longer than `bytes_max`
+    /// together, and `StorageFull` before one that would fill the disk.
+    pub(super) fn pack(mut self, directory: &Path, target: &Path, bytes_max: u64) -> io::Result<TarLayer> {
+        let mut bytes_left = bytes_max;
+        // Deep trees are a function's choice, so there is no recursion.
+        let mut open = Vec::new();
+        let mut next = Some((directory.to_owned(), target.to_owned()));
+        while let Some((path, target)) = next {
+            let metadata = fs::symlink_metadata(&path)?;
+            if metadata.is_file() {
+                let left = bytes_left.checked_sub(metadata.len());
+                bytes_left = left.ok_or(io::ErrorKind::FileTooLarge)?;
+                self.require_room(metadata.len())?;
+            }
+            self.add(&path, &target, &metadata)?;
+            if metadata.is_dir() {
+                open.push(OpenDirectory::read(path, target)?);
+            }
+            next = take_next(&mut open);
+        }
+        LayerWriter { builder: self.builder }.finish()
+    }
+
+    fn require_room(&self, bytes: u64) -> io::Result<()> {
+        let disk = rustix::fs::fstatvfs(self.builder.get_ref().get_ref())?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < bytes.saturating_add(DISK_SPARE_BYTES) {
+            let told =
+                format!("{bytes} bytes more would leave fewer than {DISK_SPARE_BYTES} of {free} free: make room");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, told));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path, target: &Path, metadata: &Metadata) -> io::Result<()> {
+        let kind = metadata.file_type();
+        let builder = &mut self.builder;
+        if kind.is_dir() {
+            let mut header = owned_header(EntryType::Directory, 0, metadata);
+            builder.append_data(&mut header, target, io::empty())
+        } else if kind.is_file() {
+            let mut header = owned_header(EntryType::Regular, metadata.len(), metadata);
+            builder.append_data(&mut header, target, File::open(path)?)
+        } else if kind.is_symlink() {
+            let mut header = owned_header(EntryType::Symlink, 0, metadata);
+            builder.append_link(&mut header, target, fs::read_link(path)?)
+        } else if kind.is_fifo() {
+            let mut header = owned_header(EntryType::Fifo, 0, metadata);
+            builder.append_data(&mut header, target, io::empty())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A directory that is being packed. How many entries it has is a function's choice, so no paths of theirs are kept.
+struct OpenDirectory {
+    path: PathBuf,
+    target: PathBuf,
+    names: vec::IntoIter<OsString>,
+}
+
+impl OpenDirectory {
+    fn read(path: PathBuf, target: PathBuf) -> io::Result<Self> {
+        let names = fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(Self {
+            path,
+            target,
+            names: names.into_iter(),
+        })
+    }
+}
+
+/// The path of the next entry, and the one in the layer.
+fn take_next(open: &mut Vec<OpenDirectory>) -> Option<(PathBuf, PathBuf)> {
+    while let Some(directory) = open.last_mut() {
+        if let Some(name) = directory.names.next() {
+            return Some((directory.path.join(&name), directory.target.join(&name)));
+        }
+        open.pop();
+    }
+    None
+}
+
 /// Puts a zip's entries under a directory of the layer.
 pub(super) struct UnderDirectory<'a> {
     pub(super) writer: &'a mut LayerWriter,
@@ -92,6 +197,17 @@ impl EntrySink for UnderDirectory<'_> {
     }
 }
 
+fn owned_header(kind: EntryType, bytes: u64, metadata: &Metadata) -> Header {
+    let attributes = Attributes {
+        mode: metadata.mode() & 0o7777,
+        modified: u64::try_from(metadata.mtime()).unwrap_or(0),
+    };
+    let mut header = header(kind, bytes, attributes);
+    header.set_uid(u64::from(metadata.uid()));
+    header.set_gid(u64::from(metadata.gid()));
+    header
+}
+
 fn header(kind: EntryType, bytes: u64, attributes: Attributes) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -101,4 +217,35 @@ fn header(kind: EntryType, bytes: u64, attributes: Attributes) -> Header {
     header.set_uid(0);
     header.set_gid(0);
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_by_name_and_each_below_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("a")).unwrap();
+        for file in ["b", "a.b", "a/y", "a/x"] {
+            fs::write(directory.path().join(file), "").unwrap();
+        }
+        let read = |path, target| OpenDirectory::read(path, target).unwrap();
+        let mut open = vec![read(directory.path().to_owned(), PathBuf::from("in"))];
+        let mut come = Vec::new();
+        while let Some((path, target)) = take_next(&mut open) {
+            come.push(target.to_str().unwrap().to_owned());
+            if path.is_dir() {
+                open.push(read(path, target));
+            }
+        }
+        assert_eq!(come, ["in/a", "in/a/x", "in/a/y", "in/a.b", "in/b"]);
+    }
+
+    #[test]
+    fn what_would_fill_the_disk_is_refused_before_it_is_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let refused = TreeWriter::create(scratch.path()).unwrap().require_room(1 << 60);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
 }

@@ -22,6 +22,8 @@ use std::time::{Duration, SystemTime};
 pub(super) const UNNAMED_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Held for reading by who claims, for writing by who removes; for the few calls that it takes, never while bytes move.
+/// Of files these are calls of the kernel. Of devices they are requests to the object store with their retries: while a
+/// store stalls in the removal of one device, whoever is about to name any device waits for it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims(Arc<RwLock<()>>);
 

@@ -115,17 +115,28 @@ async fn a_policy_is_kept_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_whose_policy_cannot_be_read_lets_nobody_in() {
+async fn a_key_whose_policy_cannot_be_read_lets_nobody_in_and_stops_no_other() {
     let fixture = Fixture::new().await;
-    let key = fixture.control.create_access_key(&fixture.account).await.unwrap();
-    let change = "UPDATE access_keys SET policy = 'damaged'";
-    sqlx::query(change).execute(fixture.control.pool()).await.unwrap();
-    let error = open(fixture.directory.path())
-        .await
-        .expect_err("it is not opened")
-        .to_string();
-    assert!(
-        error.contains(&format!("the stored policy of access key {}", key.id)),
-        "{error}"
-    );
+    let damaged = fixture.control.create_access_key(&fixture.account).await.unwrap();
+    let good = fixture.control.create_access_key(&fixture.account).await.unwrap();
+    let change = "UPDATE access_keys SET policy = 'damaged' WHERE id = $1";
+    let change = sqlx::query(change).bind(damaged.id.as_str());
+    change.execute(fixture.control.pool()).await.unwrap();
+
+    // What runs already hears of keys that are made and revoked after it.
+    let later = fixture.control.create_access_key(&fixture.account).await.unwrap();
+    fixture.control.revoke_access_key(&later.id).await.unwrap();
+    let started = open(fixture.directory.path()).await.expect("one key stops no server");
+    for control in [&fixture.control, &started] {
+        assert!(control.access_key(&damaged.id).is_none());
+        assert!(control.access_key(&good.id).is_some());
+        assert!(control.access_key(&later.id).is_none());
+    }
+    let status = async || {
+        let listed = started.access_keys(Some(&fixture.account)).await.unwrap();
+        listed.iter().find(|key| key.id == damaged.id).map(|key| key.status)
+    };
+    assert_eq!(status().await, Some(KeyStatus::Unreadable));
+    started.revoke_access_key(&damaged.id).await.unwrap();
+    assert_eq!(status().await, Some(KeyStatus::Revoked));
 }

@@ -6,6 +6,8 @@ mod durability;
 mod function;
 mod reclaim;
 mod resolving;
+mod servers;
+mod snapshot;
 mod version;
 
 use crate::code::PreparedCode;
@@ -107,21 +109,26 @@ async fn settled(control: &Control, account: &Account, name: &str, qualifier: Op
 
 /// The record in a directory.
 pub(crate) async fn open(directory: &Path) -> Result<Control, ControlError> {
+    open_sharing(directory, directory).await
+}
+
+/// The record in a directory, over the store and the keyring in another.
+async fn open_sharing(directory: &Path, shared: &Path) -> Result<Control, ControlError> {
     let database = format!("sqlite://{}", directory.join("record.db").display());
     Control::open(ControlParts {
         database,
         region: "us-east-1".into(),
-        packages: packages(directory),
+        packages: packages(directory, shared),
         network: api::Network::Off,
         clock,
     })
     .await
 }
 
-fn packages(directory: &Path) -> Packages {
-    let location = store::StoreLocation::Directory(directory.join("store"));
+pub(crate) fn packages(directory: &Path, shared: &Path) -> Packages {
+    let location = store::StoreLocation::Directory(shared.join("store"));
     let store = store::Store::open(&location, store::Settings::default(), &store::AwsOptions::default()).unwrap();
-    let keyring = keys::Keyring::open_or_create(directory.join("keyring.json")).unwrap();
+    let keyring = keys::Keyring::open_or_create(shared.join("keyring.json")).unwrap();
     Packages::new(PackagesParts {
         store,
         keys: keys::KeyProvider::Local(keyring),

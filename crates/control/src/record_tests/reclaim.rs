@@ -86,7 +86,7 @@ async fn devices_of_deleted_functions_and_versions_lose_their_records_after_a_da
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_that_is_claimed_again_stays_and_one_made_elsewhere_is_left_alone() {
+async fn a_device_that_is_claimed_again_stays() {
     let fixture = Fixture::new().await;
     let (control, account) = (&fixture.control, &fixture.account);
     control.create_function(account, zip_function("hello")).await.unwrap();
@@ -99,15 +99,5 @@ async fn a_device_that_is_claimed_again_stays_and_one_made_elsewhere_is_left_alo
     fixture.settled("other", None).await;
     control.delete_function(account, "other", None).await.unwrap();
     assert_eq!(control.reclaim_blobs().await.unwrap().devices, 0, "its day begins anew");
-    assert_eq!(devices(&fixture), made);
-    // As if another machine's packages had made it in the same store.
-    let mark = fixture
-        .directory
-        .path()
-        .join("packages/devices/made")
-        .join(account.as_str());
-    fs::remove_file(mark.join(&made[0])).unwrap();
-    a_day_passes(&fixture);
-    assert_eq!(control.reclaim_blobs().await.unwrap().devices, 0);
     assert_eq!(devices(&fixture), made);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{DeliveryKind, FAILED_BODY_BYTES_MAX, NewDelivery, NewEvent};
+use crate::{DeliveryKind, FAILED_BODY_BYTES_MAX, NewDelivery, NewEvent, QueuedDelivery};
 use sqlx::Row;
 use std::time::Duration;
 
@@ -41,6 +41,13 @@ async fn totals(fixture: &Fixture) -> (i64, i64) {
     (row.get(0), row.get(1))
 }
 
+/// Claims what is due, of each target at most so many.
+async fn claim(fixture: &Fixture, of_each: u32) -> Vec<QueuedDelivery> {
+    let targets = fixture.control.due_targets(clock(), 100).await.unwrap();
+    let shares: Vec<_> = targets.into_iter().map(|target| (target, of_each)).collect();
+    fixture.control.claim_deliveries(&shares, LONG_MS).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_events_end_and_its_deliveries_are_one_write() {
     let fixture = Fixture::new().await;
@@ -56,16 +63,16 @@ async fn an_events_end_and_its_deliveries_are_one_write() {
     assert_eq!(fixture.control.next_event_due().await.unwrap(), None);
     assert_eq!(totals(&fixture).await.0, 2);
     let fixture = fixture.reopened().await;
-    let claimed = fixture.control.claim_deliveries(10, LONG_MS).await.unwrap();
+    let claimed = claim(&fixture, 10).await;
     let mut targets: Vec<_> = claimed.iter().map(|queued| queued.delivery.target.as_str()).collect();
     targets.sort_unstable();
     assert_eq!(targets, ["first", "second"]);
-    assert!(fixture.control.claim_deliveries(10, LONG_MS).await.unwrap().is_empty());
+    assert!(claim(&fixture, 10).await.is_empty());
     for queued in &claimed {
         fixture.control.finish_delivery(&queued.id).await.unwrap();
         fixture.control.finish_delivery(&queued.id).await.unwrap();
     }
-    assert_eq!(fixture.control.next_delivery_due().await.unwrap(), None);
+    assert_eq!(fixture.control.next_delivery_due(0).await.unwrap(), None);
     assert_eq!(totals(&fixture).await, (0, 0));
 }
 
@@ -78,16 +85,16 @@ async fn a_delivery_is_tried_again_and_then_kept_as_a_failure() {
         ..delivery(&fixture, "queue")
     };
     fixture.control.finish_event(&id, vec![long]).await.unwrap();
-    let first = fixture.control.claim_deliveries(10, LONG_MS).await.unwrap().remove(0);
+    let first = claim(&fixture, 10).await.remove(0);
     fixture.control.retry_delivery(&first.id, 0).await.unwrap();
-    let second = fixture.control.claim_deliveries(10, LONG_MS).await.unwrap().remove(0);
+    let second = claim(&fixture, 10).await.remove(0);
     assert_eq!((first.attempts, second.attempts), (1, 2));
     fixture.control.release_events().await.unwrap();
-    let third = fixture.control.claim_deliveries(10, LONG_MS).await.unwrap().remove(0);
+    let third = claim(&fixture, 10).await.remove(0);
     fixture.control.fail_delivery(&third.id, "it is down").await.unwrap();
     assert_eq!(totals(&fixture).await, (0, 0), "a failure blocks no new event");
     let fixture = fixture.reopened().await;
-    assert_eq!(fixture.control.next_delivery_due().await.unwrap(), None);
+    assert_eq!(fixture.control.next_delivery_due(0).await.unwrap(), None);
     let failed = fixture
         .control
         .failed_deliveries(&fixture.account, "f", 10)
@@ -103,7 +110,38 @@ async fn a_delivery_is_tried_again_and_then_kept_as_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_writers_share_commits_and_each_hears_of_its_own() {
+async fn deliveries_are_claimed_by_their_targets() {
+    let fixture = Fixture::new().await;
+    for target in ["slow", "quick", "slow", "slow", "b", "slow"] {
+        let id = claimed_event(&fixture).await;
+        let told = vec![delivery(&fixture, target)];
+        fixture.control.finish_event(&id, told).await.unwrap();
+    }
+    let mut targets = fixture.control.due_targets(clock(), 100).await.unwrap();
+    targets.sort_unstable();
+    assert_eq!(targets, ["b", "quick", "slow"], "each once");
+    assert!(fixture.control.due_targets(0, 100).await.unwrap().is_empty());
+    let shares = [("slow".to_owned(), 2), ("none".to_owned(), 5)];
+    let claimed = fixture.control.claim_deliveries(&shares, LONG_MS).await.unwrap();
+    assert!(claimed.iter().all(|queued| queued.delivery.target == "slow"));
+    assert_eq!(claimed.len(), 2);
+    // What is claimed of a target hides neither the rest of it nor the others.
+    let mut targets = fixture.control.due_targets(clock(), 100).await.unwrap();
+    targets.sort_unstable();
+    assert_eq!(targets, ["b", "quick", "slow"]);
+    assert_eq!(claim(&fixture, 1).await.len(), 3);
+    assert_eq!(fixture.control.due_targets(clock(), 100).await.unwrap(), ["slow"]);
+    let next = fixture.control.next_delivery_due(clock()).await.unwrap();
+    assert!(
+        next.unwrap() > clock() + LONG_MS / 2,
+        "what is due already is not what will be"
+    );
+    assert_eq!(claim(&fixture, 10).await.len(), 1);
+    assert!(fixture.control.due_targets(clock(), 100).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_writers_each_hears_of_its_own_write() {
     let fixture = Fixture::new().await;
     // Room for ten more.
     let full = i64::try_from(crate::QUEUED_EVENTS_MAX).unwrap() - 10;

@@ -16,6 +16,7 @@ fn start(at_ms: u64) -> StartRecord {
                 chunks: 3,
                 bytes: 1_000,
             }],
+            fell_back: None,
         },
     }
 }
@@ -62,4 +63,45 @@ async fn the_oldest_cold_starts_are_forgotten() {
         .await
         .unwrap();
     assert_eq!(row, (i64::from(STARTS_MAX), 4));
+}
+
+fn restored(version: &str, at_ms: u64, total_us: u64) -> StartRecord {
+    StartRecord {
+        version: version.to_owned(),
+        request_id: format!("request-{at_ms}"),
+        start: ColdStart {
+            begin_ms: at_ms,
+            parts: vec![StartPart::new("restore", Duration::ZERO, Duration::from_millis(30))],
+            total_us,
+            ..ColdStart::default()
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_restores_slower_than_the_one_before_it_is_found() {
+    let fixture = Fixture::new().await;
+    let (control, account) = (&fixture.control, &fixture.account);
+    let mut at_ms = 0;
+    let mut append = async |version: &str, total_us: u64| {
+        at_ms += 1;
+        let record = restored(version, at_ms, total_us);
+        control.append_start(account, "f", &record).await.unwrap();
+    };
+    for total_us in [50_000, 52_000, 400_000] {
+        append("2", total_us).await;
+    }
+    // Restored too seldom to be compared with.
+    append("9", 1_000).await;
+    for total_us in [90_000, 10_000] {
+        append("10", total_us).await;
+    }
+    assert_eq!(control.slower_restores(account, "f", "10").await.unwrap(), None);
+    append("10", 95_000).await;
+    let found = control.slower_restores(account, "f", "10").await.unwrap().unwrap();
+    assert_eq!((found.before, found.before_median_us), (2, 52_000));
+    assert_eq!((found.version, found.median_us), (10, 90_000));
+    for version in ["2", "9", "$LATEST"] {
+        assert_eq!(control.slower_restores(account, "f", version).await.unwrap(), None);
+    }
 }

@@ -2,44 +2,20 @@
 
 use super::fate::Outcome;
 use crate::Gateway;
-use crate::invocation::{self, Ask};
+use crate::invocation::{self, Ask, WholeAnswer};
 use crate::lambda::ApiError;
-use api::{ErrorMark, ResponseMode};
+use api::ResponseMode;
 use bytes::Bytes;
 use control::NewEvent;
 use tracing::debug;
 
-/// What a function answered.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// `$LATEST` or a number.
-    pub(super) executed_version: String,
-    /// Set when the function failed.
-    pub(super) error: Option<ErrorMark>,
-    /// JSON as a rule; a function may answer anything.
-    pub(super) payload: Bytes,
-}
-
 /// Invokes; gives what became of it, and the answer if the function ran.
-pub(super) async fn invoke(gateway: &Gateway, event: &NewEvent) -> (Outcome, Option<Answer>) {
-    match answer_of(gateway, event).await {
+pub(super) async fn invoke(gateway: &Gateway, event: &NewEvent) -> (Outcome, Option<WholeAnswer>) {
+    match invocation::run_to_end(gateway, ask(event)).await {
         Ok(answer) if answer.error.is_none() => (Outcome::Success, Some(answer)),
         Ok(answer) => (Outcome::FunctionError, Some(answer)),
         Err(error) => (outcome_of(gateway, event, &error).await, None),
     }
-}
-
-async fn answer_of(gateway: &Gateway, event: &NewEvent) -> Result<Answer, ApiError> {
-    let started = invocation::run(gateway, ask(event)).await?;
-    let payload = invocation::collect(started.body).await?;
-    let ending = started.running.ended().await;
-    // An ending that never comes is a worker that died.
-    let ending = ending.ok_or_else(|| ApiError::new("ServiceException", "the invocation's end is unknown"))?;
-    Ok(Answer {
-        executed_version: started.executed_version,
-        error: started.error.or(ending.error.map(|(mark, _, _)| mark)),
-        payload,
-    })
 }
 
 async fn outcome_of(gateway: &Gateway, event: &NewEvent, error: &ApiError) -> Outcome {

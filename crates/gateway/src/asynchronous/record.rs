@@ -2,8 +2,8 @@
 //!
 //! Shapes: AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
 
-use super::attempt::Answer;
 use super::fate::Condition;
+use crate::invocation::WholeAnswer;
 use crate::lambda::date;
 use api::ErrorMark;
 use control::{DeliveryKind, NewDelivery, NewEvent};
@@ -19,7 +19,7 @@ pub(super) struct Ended<'a> {
     pub(super) event: &'a NewEvent,
     pub(super) condition: Condition,
     /// Of the last try; none if that did not come to the function.
-    pub(super) answer: Option<&'a Answer>,
+    pub(super) answer: Option<&'a WholeAnswer>,
     /// Invocations of the function.
     pub(super) invocations: u32,
     /// With its qualifier.
@@ -174,15 +174,15 @@ mod tests {
         }
     }
 
-    fn answer(error: Option<ErrorMark>, payload: &'static str) -> Answer {
-        Answer {
+    fn answer(error: Option<ErrorMark>, payload: &'static str) -> WholeAnswer {
+        WholeAnswer {
             executed_version: "$LATEST".to_owned(),
             error,
             payload: Bytes::from_static(payload.as_bytes()),
         }
     }
 
-    fn deliveries(condition: Condition, answer: Option<&Answer>) -> Vec<NewDelivery> {
+    fn deliveries(condition: Condition, answer: Option<&WholeAnswer>) -> Vec<NewDelivery> {
         let event = event();
         let ended = Ended {
             event: &event,
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let long = format!(r#"{{"errorMessage": "{}"}}"#, "ä".repeat(2_000));
-        let answer = Answer {
+        let answer = WholeAnswer {
             executed_version: "1".to_owned(),
             error: Some(ErrorMark::Unhandled),
             payload: long.into(),

@@ -41,7 +41,9 @@ fn resources((region, account): (&str, &Account), (service, operation): (&str, &
         ("ecr", "DescribeRepositories") => {
             repositories(&own, &serde_json::json!({"repositoryNames": input["repositoryNames"]}))
         }
-        ("logs", _) => log_streams(&own, input),
+        // No other operation reads one stream: what is named beside the group must not make the group look smaller.
+        ("logs", "GetLogEvents") => log_streams(&own, input, input["logStreamName"].as_str().unwrap_or_default()),
+        ("logs", _) => log_streams(&own, input, ""),
         ("ecr", "GetAuthorizationToken") => vec!["*".to_owned()],
         ("ecr", _) => repositories(&own, input),
         ("application-autoscaling", _) => vec![format!("{own}:scalable-target/*")],
@@ -50,8 +52,7 @@ fn resources((region, account): (&str, &Account), (service, operation): (&str, &
 }
 
 /// One for each member that names a group, since a handler may take either.
-fn log_streams(own: &str, input: &Value) -> Vec<String> {
-    let stream = input["logStreamName"].as_str().unwrap_or_default();
+fn log_streams(own: &str, input: &Value, stream: &str) -> Vec<String> {
     let arn = |group: &str| format!("{own}:log-group:{group}:log-stream:{stream}");
     let groups = LOG_GROUP_MEMBERS.iter().filter_map(|name| input[name].as_str());
     let named: Vec<String> = groups
@@ -113,6 +114,14 @@ mod tests {
             json!({"logGroupName": "/aws/lambda/f", "logStreamName": "s"}),
             &[&format!("{group}s")],
         );
+        for operation in ["DeleteLogGroup", "FilterLogEvents", "DescribeLogStreams"] {
+            check(
+                "logs",
+                operation,
+                json!({"logGroupName": "/aws/lambda/f", "logStreamName": "s"}),
+                &[&group],
+            );
+        }
         check(
             "logs",
             "DescribeLogGroups",

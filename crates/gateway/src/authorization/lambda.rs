@@ -1,11 +1,14 @@
 //! Actions and resources of the Lambda API, and who may invoke a function of another account.
 //!
 //! Source: "Actions, resources, and condition keys for AWS Lambda" of the service authorization reference. A function that
-//! is named with a qualifier is the resource `…:function:NAME:QUALIFIER`, in every operation.
+//! is named with a qualifier is the resource `…:function:NAME:QUALIFIER` in every operation that acts on one version or
+//! alias, which are those whose input has a `Qualifier`. All others act on the function whatever its name says beside it,
+//! so they are checked as that: a qualifier must neither escape from what denies nor bring what allows.
 
 use super::{Caller, NotAuthorized};
 use crate::lambda::ApiError;
 use crate::lambda::function_name::NameParts;
+use crate::lambda::model::{Model, Operation};
 use crate::{Gateway, query};
 use chunk::Account;
 use serde_json::{Map, Value};
@@ -23,14 +26,16 @@ const INVOKE: &str = "lambda:InvokeFunction";
 pub(crate) fn check(
     gateway: &Gateway,
     caller: &Caller,
-    operation: &str,
+    operation: &Operation,
     input: &Map<String, Value>,
 ) -> Result<(), NotAuthorized> {
     if !caller.is_limited() {
         return Ok(());
     }
     let (region, account) = (&gateway.region, &caller.account);
-    caller.check(&action(operation), &resource(region, account, operation, input))?;
+    let resource = resource(&gateway.model, (region, account), operation, input);
+    let operation = operation.name;
+    caller.check(&action(operation), &resource)?;
     // A mapping may not be given to a function that its changer may not give a mapping to.
     if let ("UpdateEventSourceMapping", Some(name)) = (operation, input.get("FunctionName").and_then(Value::as_str)) {
         caller.check(&action(operation), &named_arn(region, account, name, None))?;
@@ -86,12 +91,17 @@ fn action(operation: &str) -> String {
     format!("lambda:{name}")
 }
 
-fn resource(region: &str, account: &Account, operation: &str, input: &Map<String, Value>) -> String {
+fn resource(
+    model: &Model,
+    (region, account): (&str, &Account),
+    operation: &Operation,
+    input: &Map<String, Value>,
+) -> String {
     let text = |name: &str| input.get(name).and_then(Value::as_str);
-    if WITHOUT_RESOURCE.contains(&operation) {
+    if WITHOUT_RESOURCE.contains(&operation.name) {
         return "*".to_owned();
     }
-    if operation == "GetLayerVersionByArn" {
+    if operation.name == "GetLayerVersionByArn" {
         return text("Arn").map_or_else(|| "*".to_owned(), plain_layer_arn);
     }
     // First: a mapping's update names its new function, too.
@@ -99,7 +109,11 @@ fn resource(region: &str, account: &Account, operation: &str, input: &Map<String
         return mapping_arn(region, account, id);
     }
     if let Some(name) = text("FunctionName") {
-        return named_arn(region, account, name, text("Qualifier"));
+        return if takes_qualifier(model, operation) {
+            named_arn(region, account, name, text("Qualifier"))
+        } else {
+            bare_arn(region, account, name)
+        };
     }
     if let Some(name) = text("LayerName") {
         return layer_arn(region, account, name, input.get("VersionNumber"));
@@ -109,6 +123,12 @@ fn resource(region: &str, account: &Account, operation: &str, input: &Map<String
         Some(arn) => tagged_arn(region, account, arn),
         None => text("CodeSigningConfigArn").unwrap_or("*").to_owned(),
     }
+}
+
+/// Whether an operation acts on what a qualifier names, rather than on the function.
+fn takes_qualifier(model: &Model, operation: &Operation) -> bool {
+    let shape = operation.input.and_then(|input| model.shape(input));
+    shape.is_some_and(|shape| shape.members.contains_key("Qualifier"))
 }
 
 /// What is tagged, as policies name it, whatever of the ARN its handler does not look at.
@@ -126,12 +146,21 @@ fn mapping_arn(region: &str, account: &Account, id: &str) -> String {
 
 fn named_arn(region: &str, account: &Account, name: &str, qualifier: Option<&str>) -> String {
     let named = NameParts::read(name);
+    parts_arn(region, account, &named, named.qualifier.or(qualifier))
+}
+
+/// The function's own, whatever qualifier its name has.
+fn bare_arn(region: &str, account: &Account, name: &str) -> String {
+    parts_arn(region, account, &NameParts::read(name), None)
+}
+
+fn parts_arn(region: &str, account: &Account, named: &NameParts<'_>, qualifier: Option<&str>) -> String {
     let owner = named.account.and_then(|account| account.parse().ok());
     function_arn(
         named.region.unwrap_or(region),
         owner.as_ref().unwrap_or(account),
         named.name,
-        named.qualifier.or(qualifier),
+        qualifier,
     )
 }
 
@@ -196,6 +225,37 @@ mod tests {
                 json!({"FunctionName": "999999999999:function:f"}),
                 "arn:aws:lambda:us-east-1:999999999999:function:f".to_owned(),
             ),
+            // What does not act on a qualifier is checked as what it acts on.
+            (
+                "UpdateFunctionCode",
+                json!({"FunctionName": "prod:$LATEST"}),
+                format!("{own}:function:prod"),
+            ),
+            (
+                "UpdateAlias",
+                json!({"FunctionName": format!("{own}:function:prod:dev"), "Name": "live"}),
+                format!("{own}:function:prod"),
+            ),
+            (
+                "PublishVersion",
+                json!({"FunctionName": "prod:dev"}),
+                format!("{own}:function:prod"),
+            ),
+            (
+                "CreateFunction",
+                json!({"FunctionName": "prod:dev"}),
+                format!("{own}:function:prod"),
+            ),
+            (
+                "ListFunctionUrlConfigs",
+                json!({"FunctionName": "prod:dev", "Qualifier": "dev"}),
+                format!("{own}:function:prod"),
+            ),
+            (
+                "DeleteFunction",
+                json!({"FunctionName": "f:1"}),
+                format!("{own}:function:f:1"),
+            ),
             ("ListFunctions", json!({"MaxItems": 1}), "*".to_owned()),
             ("GetAccountSettings", json!({}), "*".to_owned()),
             (
@@ -251,9 +311,12 @@ mod tests {
                 format!("{own}:layer:l:2"),
             ),
         ];
-        for (operation, input, expected) in cases {
-            let found = resource("us-east-1", &account, operation, input.as_object().unwrap());
-            assert_eq!(found, expected, "{operation} {input}");
+        let model = Model::embedded().unwrap();
+        for (name, input, expected) in cases {
+            let mut operations = model.router().operations();
+            let operation = operations.find(|operation| operation.name == name).unwrap();
+            let found = resource(&model, ("us-east-1", &account), operation, input.as_object().unwrap());
+            assert_eq!(found, expected, "{name} {input}");
         }
         assert_eq!(action("GetLayerVersionByArn"), "lambda:GetLayerVersion");
         assert_eq!(action("PublishVersion"), "lambda:PublishVersion");

@@ -3,12 +3,12 @@
 //! What it must not forget is in the record: which actions have run. What it may forget, the samples and the cooldowns,
 //! is in memory: after a restart it waits a period before it adds, and as long as ever before it takes away.
 
-use super::operations::parts_of;
+use super::actions::parts_of;
+use super::memory::Memory;
 use super::schedule::Timetable;
-use super::tracking::{CALM_PERIODS, Situation, Tracking, desired};
 use crate::Gateway;
-use control::{ControlError, ScalableResource, ScalingActivity, ScalingPlan, ScalingPolicy};
-use std::collections::{HashMap, VecDeque};
+use control::{ControlError, ScalableResource, ScalingActivity, ScalingPlan, ScheduledAction};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -58,20 +58,6 @@ struct Kept {
     due: Vec<(Timetable, u64)>,
     /// The action of each line above.
     actions: Vec<usize>,
-}
-
-/// What is remembered of a target.
-#[derive(Debug, Default)]
-struct Memory {
-    /// Of this period.
-    sum: f64,
-    samples: u32,
-    /// Averages of the last periods.
-    in_flight: VecDeque<f64>,
-    added: Option<Instant>,
-    removed: Option<Instant>,
-    /// What is not said again and again.
-    failure: Option<String>,
 }
 
 impl Keeper {
@@ -154,17 +140,9 @@ impl Keeper {
     async fn run_due(&self, plans: &[Kept]) -> Result<bool, ControlError> {
         let now_ms = self.gateway.now_ms();
         let mut has_run = false;
-        for kept in plans {
-            for ((timetable, next_ms), action) in kept.due.iter().zip(&kept.actions) {
-                if *next_ms > now_ms {
-                    continue;
-                }
-                let action = &kept.plan.actions[*action];
-                if let Some(due_ms) = timetable.last_due(action.done_ms, now_ms) {
-                    self.gateway.control.run_scheduled_action(action, due_ms).await?;
-                    has_run = true;
-                }
-            }
+        for (due_ms, action) in plans.iter().flat_map(|kept| kept.due_until(now_ms)) {
+            self.gateway.control.run_scheduled_action(action, due_ms).await?;
+            has_run = true;
         }
         Ok(has_run)
     }
@@ -180,8 +158,7 @@ impl Keeper {
         for resource in tracked {
             let in_flight = in_flight(&self.gateway, resource, &running).await?;
             let memory = self.memory.entry(resource.clone()).or_default();
-            memory.sum += f64::from(in_flight);
-            memory.samples += 1;
+            memory.sample(in_flight);
         }
         Ok(())
     }
@@ -270,49 +247,21 @@ impl Kept {
         }
         Self { plan, due, actions }
     }
-}
 
-impl Memory {
-    fn end_period(&mut self) {
-        if self.samples > 0 {
-            self.in_flight.push_back(self.sum / f64::from(self.samples));
-        }
-        (self.sum, self.samples) = (0.0, 0);
-        if self.in_flight.len() > CALM_PERIODS {
-            self.in_flight.pop_front();
-        }
-    }
-
-    /// The policy that wants most, if one wants more; else, if all want less, the one that wants most.
-    fn decide<'a>(&mut self, plan: &'a ScalingPlan, capacity: u32) -> Option<(&'a ScalingPolicy, u32)> {
-        let situation = Situation {
-            capacity,
-            in_flight: self.in_flight.make_contiguous(),
-        };
-        let (added, removed, suspended) = (self.added, self.removed, plan.target.suspended);
-        let wanted: Vec<(&ScalingPolicy, u32)> = plan
-            .policies
-            .iter()
-            .filter_map(|policy| {
-                let tracking = Tracking {
-                    target: policy.target,
-                    may_add: !suspended.scale_out && is_over(added, policy.scale_out_cooldown_s),
-                    may_remove: !suspended.scale_in
-                        && policy.disable_scale_in != Some(true)
-                        && is_over(removed, policy.scale_in_cooldown_s),
-                };
-                Some((policy, desired(&tracking, &situation)?))
+    /// Actions that have been due since they ran last, each with the last time that it was, in the order of these times:
+    /// each sets the target's numbers, and the latest is the one that holds.
+    fn due_until(&self, now_ms: u64) -> Vec<(u64, &ScheduledAction)> {
+        let all = self.due.iter().zip(&self.actions);
+        let due = all.filter(|((_, next_ms), _)| *next_ms <= now_ms);
+        let mut due: Vec<_> = due
+            .filter_map(|((timetable, _), place)| {
+                let action = &self.plan.actions[*place];
+                Some((timetable.last_due(action.done_ms, now_ms)?, action))
             })
             .collect();
-        let most = wanted.iter().copied().max_by_key(|(_, wanted)| *wanted)?;
-        (most.1 > capacity || wanted.len() == plan.policies.len()).then_some(most)
+        due.sort_by_key(|(due_ms, _)| *due_ms);
+        due
     }
-}
-
-/// Whether a cooldown is over; for Lambda's provisioned concurrency there is none unless a policy says so.
-fn is_over(last: Option<Instant>, cooldown_s: Option<u32>) -> bool {
-    let cooldown = Duration::from_secs(u64::from(cooldown_s.unwrap_or(0)));
-    last.is_none_or(|last| last.elapsed() >= cooldown)
 }
 
 /// Invocations of a version, or of an alias's versions, that run now; from what runs of each revision.
@@ -330,3 +279,6 @@ async fn in_flight(
     let leases = parts.filter_map(|part| part.lease.as_ref());
     Ok(leases.filter_map(|lease| running.get(&lease.revision)).sum())
 }
+
+#[cfg(test)]
+mod tests;

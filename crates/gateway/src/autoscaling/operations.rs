@@ -1,20 +1,13 @@
-//! The operations.
+//! The operations on targets, their tags, and what was done to them.
 
-use super::resource::{filter, missing, number, resource, text, texts, time};
-use super::schedule::{Timetable, TimetableParts};
+use super::resource::{filter, missing, number, resource, text, texts};
 use super::{invalid, of_record, refuse, shapes};
 use crate::Gateway;
 use crate::json_error::JsonError;
 use chunk::Account;
-use control::{
-    ControlError, ScalableResource, ScalableTarget, ScalableTargetChange, ScalingPolicy, ScalingSuspended,
-    ScheduledAction,
-};
+use control::{ScalableTarget, ScalableTargetChange, ScalingSuspended};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// The only metric of Lambda's that there is.
-pub(super) const METRIC: &str = "LambdaProvisionedConcurrencyUtilization";
 
 /// Most items of a page. Application Auto Scaling's.
 const PAGE_MAX: usize = 50;
@@ -57,95 +50,6 @@ impl Caller<'_> {
     pub(super) async fn deregister_scalable_target(&self) -> Result<Value, JsonError> {
         let resource = resource(self.account, self.input)?;
         let done = self.gateway.control.deregister_scalable_target(&resource).await;
-        done.map_err(of_record)?;
-        Ok(json!({}))
-    }
-
-    pub(super) async fn put_scaling_policy(&self) -> Result<Value, JsonError> {
-        let resource = resource(self.account, self.input)?;
-        let name = text(self.input, "PolicyName")?.ok_or_else(|| missing("policyName"))?;
-        if name.len() > 256 || name.chars().any(char::is_control) {
-            return Err(invalid(
-                "PolicyName has at most 256 characters, all of which can be printed.",
-            ));
-        }
-        let policy = self.tracking_policy(resource, name)?;
-        let id = self.gateway.control.put_scaling_policy(&policy).await;
-        let id = id.map_err(of_record)?;
-        let arn = shapes::policy_arn(&self.gateway.region, &policy.resource, &id, name);
-        Ok(json!({"PolicyARN": arn, "Alarms": []}))
-    }
-
-    pub(super) async fn describe_scaling_policies(&self) -> Result<Value, JsonError> {
-        let wanted = filter(self.account, self.input)?;
-        let names = texts(self.input, "PolicyNames")?;
-        let policies = self.gateway.control.scaling_policies(self.account).await;
-        let policies = policies.map_err(of_record)?;
-        let shapes: Vec<Value> = policies
-            .iter()
-            .filter(|policy| wanted.as_ref().is_none_or(|wanted| policy.resource == *wanted))
-            .filter(|policy| is_named(names.as_deref(), &policy.name))
-            .map(|policy| shapes::policy(&self.gateway.region, policy))
-            .collect();
-        self.page("ScalingPolicies", &shapes)
-    }
-
-    pub(super) async fn delete_scaling_policy(&self) -> Result<Value, JsonError> {
-        let resource = resource(self.account, self.input)?;
-        let name = text(self.input, "PolicyName")?.ok_or_else(|| missing("policyName"))?;
-        let done = self.gateway.control.delete_scaling_policy(&resource, name).await;
-        done.map_err(of_record)?;
-        Ok(json!({}))
-    }
-
-    pub(super) async fn put_scheduled_action(&self) -> Result<Value, JsonError> {
-        let resource = resource(self.account, self.input)?;
-        let name = text(self.input, "ScheduledActionName")?.ok_or_else(|| missing("scheduledActionName"))?;
-        check_action_name(name)?;
-        let capacity = match self.input.get("ScalableTargetAction") {
-            None | Some(Value::Null) => None,
-            Some(Value::Object(capacity)) => Some((number(capacity, "MinCapacity")?, number(capacity, "MaxCapacity")?)),
-            Some(_) => {
-                return Err(refuse(
-                    "SerializationException",
-                    "ScalableTargetAction is to be a structure",
-                ));
-            }
-        };
-        let asked = AskedAction {
-            schedule: text(self.input, "Schedule")?.map(str::to_owned),
-            timezone: text(self.input, "Timezone")?.map(str::to_owned),
-            start_ms: time(self.input, "StartTime")?,
-            end_ms: time(self.input, "EndTime")?,
-            capacity,
-        };
-        let now_ms = self.gateway.now_ms();
-        let (of, named) = (resource.clone(), name.to_owned());
-        let change = move |before| asked.on(before, (of, named), now_ms);
-        let control = &self.gateway.control;
-        let done = control.put_scheduled_action(&resource, name, change).await;
-        done.map_err(of_record)?;
-        Ok(json!({}))
-    }
-
-    pub(super) async fn describe_scheduled_actions(&self) -> Result<Value, JsonError> {
-        let wanted = filter(self.account, self.input)?;
-        let names = texts(self.input, "ScheduledActionNames")?;
-        let actions = self.gateway.control.scheduled_actions(self.account).await;
-        let actions = actions.map_err(of_record)?;
-        let shapes: Vec<Value> = actions
-            .iter()
-            .filter(|action| wanted.as_ref().is_none_or(|wanted| action.resource == *wanted))
-            .filter(|action| is_named(names.as_deref(), &action.name))
-            .map(|action| shapes::action(&self.gateway.region, action))
-            .collect();
-        self.page("ScheduledActions", &shapes)
-    }
-
-    pub(super) async fn delete_scheduled_action(&self) -> Result<Value, JsonError> {
-        let resource = resource(self.account, self.input)?;
-        let name = text(self.input, "ScheduledActionName")?.ok_or_else(|| missing("scheduledActionName"))?;
-        let done = self.gateway.control.delete_scheduled_action(&resource, name).await;
         done.map_err(of_record)?;
         Ok(json!({}))
     }
@@ -241,47 +145,8 @@ impl Caller<'_> {
         }))
     }
 
-    fn tracking_policy(&self, resource: ScalableResource, name: &str) -> Result<ScalingPolicy, JsonError> {
-        let configuration = self.input.get("TargetTrackingScalingPolicyConfiguration");
-        let Some(configuration) = configuration.and_then(Value::as_object) else {
-            return Err(invalid(
-                "Lambent scales by target tracking: TargetTrackingScalingPolicyConfiguration is missing.",
-            ));
-        };
-        if text(self.input, "PolicyType")?.unwrap_or("TargetTrackingScaling") != "TargetTrackingScaling" {
-            return Err(invalid(
-                "Lambent scales by target tracking: PolicyType is to be TargetTrackingScaling.",
-            ));
-        }
-        let metric = configuration.get("PredefinedMetricSpecification");
-        let metric = metric
-            .and_then(|metric| metric.get("PredefinedMetricType"))
-            .and_then(Value::as_str);
-        if metric != Some(METRIC) {
-            return Err(invalid(format!(
-                "Lambent tracks the predefined metric {METRIC} and no other one."
-            )));
-        }
-        let target = configuration.get("TargetValue").and_then(Value::as_f64);
-        let target = target.filter(|target| *target > 0.0 && *target <= 1.0).ok_or_else(|| {
-            invalid(format!(
-                "TargetValue of {METRIC} is a part of one: above 0, and at most 1."
-            ))
-        })?;
-        Ok(ScalingPolicy {
-            resource,
-            name: name.to_owned(),
-            id: String::new(),
-            target,
-            scale_out_cooldown_s: number(configuration, "ScaleOutCooldown")?,
-            scale_in_cooldown_s: number(configuration, "ScaleInCooldown")?,
-            disable_scale_in: configuration.get("DisableScaleIn").and_then(Value::as_bool),
-            created_ms: 0,
-        })
-    }
-
     /// A page of a list; its token is how many came before.
-    fn page(&self, member: &str, items: &[Value]) -> Result<Value, JsonError> {
+    pub(super) fn page(&self, member: &str, items: &[Value]) -> Result<Value, JsonError> {
         let most = number(self.input, "MaxResults")?.map_or(PAGE_MAX, |most| most as usize);
         let most = most.clamp(1, PAGE_MAX);
         let begin = match text(self.input, "NextToken")? {
@@ -301,112 +166,7 @@ impl Caller<'_> {
     }
 }
 
-/// What PutScheduledAction says; what it leaves out stays.
-struct AskedAction {
-    schedule: Option<String>,
-    timezone: Option<String>,
-    start_ms: Option<u64>,
-    end_ms: Option<u64>,
-    capacity: Option<(Option<u32>, Option<u32>)>,
-}
-
-impl AskedAction {
-    fn on(
-        self,
-        before: Option<ScheduledAction>,
-        (resource, name): (ScalableResource, String),
-        now_ms: u64,
-    ) -> Result<ScheduledAction, ControlError> {
-        let before = before.unwrap_or(ScheduledAction {
-            resource,
-            name,
-            id: String::new(),
-            schedule: String::new(),
-            timezone: None,
-            start_ms: None,
-            end_ms: None,
-            min: None,
-            max: None,
-            created_ms: now_ms,
-            done_ms: now_ms,
-        });
-        let (min, max) = self.capacity.unwrap_or((before.min, before.max));
-        let after = ScheduledAction {
-            schedule: self.schedule.unwrap_or(before.schedule),
-            timezone: self.timezone.or(before.timezone),
-            start_ms: self.start_ms.or(before.start_ms),
-            end_ms: self.end_ms.or(before.end_ms),
-            min,
-            max,
-            ..before
-        };
-        check_action(&after, now_ms)?;
-        Ok(after)
-    }
-}
-
-/// What the record hands on as it is.
-fn bad_action(message: impl Into<String>) -> ControlError {
-    ControlError::Invalid {
-        message: message.into(),
-    }
-}
-
-fn check_action(action: &ScheduledAction, now_ms: u64) -> Result<(), ControlError> {
-    if action.schedule.is_empty() {
-        return Err(bad_action("A new scheduled action needs Schedule."));
-    }
-    match (action.min, action.max) {
-        (None, None) => {
-            return Err(bad_action("ScalableTargetAction needs MinCapacity or MaxCapacity."));
-        }
-        (Some(min), Some(max)) if min > max => {
-            return Err(bad_action("Maximum capacity cannot be less than minimum capacity."));
-        }
-        _ => {}
-    }
-    if action
-        .start_ms
-        .zip(action.end_ms)
-        .is_some_and(|(start, end)| end < start)
-    {
-        return Err(bad_action("EndTime must not be before StartTime."));
-    }
-    let timetable = Timetable::read(&parts_of(action));
-    let timetable = timetable.map_err(|error| bad_action(format!("Schedule cannot be read: {error}.")))?;
-    if timetable.next_after(now_ms).is_none() {
-        return Err(bad_action(
-            "The schedule is never due from now on: look at Schedule, Timezone, StartTime and EndTime.",
-        ));
-    }
-    Ok(())
-}
-
-pub(super) fn parts_of(action: &ScheduledAction) -> TimetableParts<'_> {
-    TimetableParts {
-        schedule: &action.schedule,
-        timezone: action.timezone.as_deref(),
-        start_ms: action.start_ms,
-        end_ms: action.end_ms,
-        created_ms: action.created_ms,
-    }
-}
-
-/// AWS's pattern: nothing that cannot be printed, none of `:/|`, no space at the ends.
-fn check_action_name(name: &str) -> Result<(), JsonError> {
-    let is_fit = name.len() <= 256
-        && name.trim_matches(' ') == name
-        && !name
-            .chars()
-            .any(|character| character.is_control() || ":/|".contains(character));
-    if is_fit {
-        return Ok(());
-    }
-    Err(invalid(
-        "ScheduledActionName has at most 256 characters, none of them : / or |, and no space at its ends.",
-    ))
-}
-
-fn is_named(names: Option<&[String]>, name: &str) -> bool {
+/// Whether a list of names, which may be left out or empty, has this one.
+pub(super) fn is_named(names: Option<&[String]>, name: &str) -> bool {
     names.is_none_or(|names| names.is_empty() || names.iter().any(|wanted| wanted == name))
 }

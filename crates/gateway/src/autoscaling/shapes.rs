@@ -54,7 +54,7 @@ pub(super) fn target_arn(region: &str, target: &ScalableTarget) -> String {
 pub(super) fn policy(region: &str, policy: &ScalingPolicy) -> Value {
     let mut tracking = json!({
         "TargetValue": policy.target,
-        "PredefinedMetricSpecification": {"PredefinedMetricType": super::operations::METRIC},
+        "PredefinedMetricSpecification": {"PredefinedMetricType": super::policies::METRIC},
     });
     for (member, value) in [
         ("ScaleOutCooldown", policy.scale_out_cooldown_s.map(Value::from)),

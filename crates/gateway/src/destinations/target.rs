@@ -1,6 +1,8 @@
 //! Who an ARN names.
 
-use crate::messaging::QueueArn;
+use crate::Gateway;
+use crate::messaging::{QueueArn, SendError};
+use chunk::Account;
 
 /// Somebody who can be told of events.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +51,30 @@ impl<'a> Target<'a> {
             _ => None,
         }
     }
+
+    /// Whether an account's functions may name it: of queues and topics not all. Of functions none but its own are told.
+    pub(crate) fn check_access(&self, gateway: &Gateway, account: &Account, arn: &str) -> Result<(), SendError> {
+        match self {
+            Self::Queue(_) | Self::Topic(_) => gateway.messaging.check_access(account, arn),
+            Self::Function { .. } | Self::Http(_) => Ok(()),
+        }
+    }
+
+    /// What a target shares with no other: of an HTTP endpoint its name, for which there are many ARNs.
+    pub(crate) fn endpoint(arn: &'a str) -> &'a str {
+        match Self::parse(arn) {
+            Some(Self::Http(name)) => name,
+            _ => arn,
+        }
+    }
+
+    /// The one name by which an account's deliveries to a target are kept, however its ARN is written.
+    pub(crate) fn one_name(arn: &'a str, region: &str, account: &Account) -> String {
+        match Self::parse(arn) {
+            Some(Self::Http(name)) => format!("arn:aws:events:{region}:{account}:api-destination/{name}"),
+            _ => arn.to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +110,20 @@ mod tests {
             Target::parse("arn:aws:sqs:us-east-1:123456789012:q"),
             Some(Target::Queue(_))
         ));
+    }
+
+    #[test]
+    fn an_http_endpoint_has_one_name() {
+        let account = "111122223333".parse().unwrap();
+        let name = |arn: &str| Target::one_name(arn, "us-east-1", &account);
+        let plain = "arn:aws:events:us-east-1:111122223333:api-destination/hook";
+        for arn in [
+            plain,
+            "arn:aws-cn:events:elsewhere:444455556666:api-destination/hook/a/b",
+        ] {
+            assert_eq!((name(arn).as_str(), Target::endpoint(arn)), (plain, "hook"));
+        }
+        let queue = "arn:aws:sqs:eu-west-1:444455556666:q";
+        assert_eq!((name(queue).as_str(), Target::endpoint(queue)), (queue, queue));
     }
 }

@@ -72,6 +72,11 @@ async fn look_up(
             Err(_) => missed(gateway, execute(gateway, resolved, ask, None).await),
         },
         Asked::Compute(flight) => {
+            let known = (caching, gateway.now_ms());
+            let flight = match gateway.responses.find_shared(flight, arn, known).await {
+                Ok(kept) => return Ok(from_cache(gateway, &resolved, &ask, &kept, Found::Hit)),
+                Err(flight) => flight,
+            };
             let landing = Landing {
                 gateway: gateway.clone(),
                 flight,
@@ -130,7 +135,8 @@ impl Landing {
             return;
         };
         let kept = Kept::copy_of(content_type, body, Instant::now());
-        self.gateway.responses.land(self.flight, &self.arn, caching, kept);
+        let computed = (caching, self.gateway.now_ms());
+        self.gateway.responses.land(self.flight, &self.arn, computed, kept);
     }
 }
 

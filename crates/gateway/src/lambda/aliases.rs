@@ -64,7 +64,7 @@ pub(super) async fn delete_alias(gateway: &Gateway, call: Call) -> Result<Value,
 
 pub(super) async fn list_aliases(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: ListInput = call.read()?;
-    let name = call.function(gateway)?.name;
+    let name = call.unqualified(gateway)?;
     let version = input.function_version.as_deref();
     let page = gateway
         .control
@@ -91,7 +91,7 @@ impl AliasInput {
 }
 
 fn read(gateway: &Gateway, call: &Call) -> Result<(String, AliasInput), ApiError> {
-    Ok((call.function(gateway)?.name, call.read()?))
+    Ok((call.unqualified(gateway)?, call.read()?))
 }
 
 /// AliasConfiguration.

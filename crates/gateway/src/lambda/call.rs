@@ -49,6 +49,19 @@ impl Call {
         parse_function(gateway, &self.account, &named.function_name, named.qualifier.as_deref())
     }
 
+    /// The function's name, for operations that versions and aliases do not have: a qualifier is refused, not dropped.
+    pub(crate) fn unqualified(&self, gateway: &Gateway) -> Result<String, ApiError> {
+        let function = self.function(gateway)?;
+        if function.qualifier.is_some() {
+            return Err(ApiError::new(
+                "InvalidParameterValueException",
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. \
+                 Please specify either a function name or an unqualified function ARN.",
+            ));
+        }
+        Ok(function.name)
+    }
+
     /// The page that the input asks for.
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
         let paged: Paged = self.read()?;

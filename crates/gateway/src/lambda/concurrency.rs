@@ -19,7 +19,7 @@ struct ConcurrencyInput {
 
 pub(super) async fn put_function_concurrency(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     let input: ConcurrencyInput = call.read()?;
-    let name = unqualified(gateway, &call)?;
+    let name = call.unqualified(gateway)?;
     let share = input.reserved_concurrent_executions.unwrap_or_default();
     gateway
         .control
@@ -29,14 +29,14 @@ pub(super) async fn put_function_concurrency(gateway: &Gateway, call: Call) -> R
 }
 
 pub(super) async fn get_function_concurrency(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let name = unqualified(gateway, &call)?;
+    let name = call.unqualified(gateway)?;
     gateway.control.function(&call.account, &name, None).await?;
     let share = gateway.control.reserved_concurrency(&call.account, &name).await?;
     Ok(share.map_or_else(|| json!({}), |share| json!({"ReservedConcurrentExecutions": share})))
 }
 
 pub(super) async fn delete_function_concurrency(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let name = unqualified(gateway, &call)?;
+    let name = call.unqualified(gateway)?;
     gateway
         .control
         .delete_reserved_concurrency(&call.account, &name)
@@ -73,7 +73,7 @@ pub(super) async fn delete_provisioned_concurrency_config(gateway: &Gateway, cal
 }
 
 pub(super) async fn list_provisioned_concurrency_configs(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let name = unqualified(gateway, &call)?;
+    let name = call.unqualified(gateway)?;
     let page = gateway
         .control
         .provisioned_concurrencies(&call.account, &name, &call.page()?)
@@ -89,19 +89,6 @@ pub(super) async fn list_provisioned_concurrency_configs(gateway: &Gateway, call
     };
     let items: Vec<Value> = page.items.iter().map(item).collect();
     Ok(json!({"ProvisionedConcurrencyConfigs": items, "NextMarker": page.next}))
-}
-
-/// The function's name, for operations that versions and aliases do not have.
-fn unqualified(gateway: &Gateway, call: &Call) -> Result<String, ApiError> {
-    let function = call.function(gateway)?;
-    if function.qualifier.is_some() {
-        return Err(ApiError::new(
-            "InvalidParameterValueException",
-            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. \
-             Please specify either a function name or an unqualified function ARN.",
-        ));
-    }
-    Ok(function.name)
 }
 
 fn account_max(gateway: &Gateway) -> u64 {

@@ -90,7 +90,7 @@ async fn answer(
         name => {
             let input = input::gather(&gateway.model, found, parts, &body.bytes)?;
             validation::check(&gateway.model, found.operation.input.unwrap_or_default(), &input)?;
-            authorization::check_lambda(gateway, &caller, name, &input)?;
+            authorization::check_lambda(gateway, &caller, found.operation, &input)?;
             let host = parts
                 .headers
                 .get(HOST)

@@ -3,6 +3,7 @@
 use super::{ApiError, Call};
 use crate::Gateway;
 use crate::destinations::Target;
+use chunk::Account;
 use control::{Destinations, EventInvokeChange, EventInvokeConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -75,7 +76,7 @@ async fn write(gateway: &Gateway, call: &Call, keep: bool) -> Result<Value, ApiE
         }),
     };
     for destination in change.destinations.iter().flat_map(both) {
-        check_destination(gateway, destination)?;
+        check_destination(gateway, &call.account, destination)?;
     }
     let target = function.of(&call.account);
     let config = gateway.control.put_event_invoke_config(&target, change, keep).await?;
@@ -89,7 +90,7 @@ fn both(destinations: &Destinations) -> impl Iterator<Item = &String> {
 }
 
 /// Refuses what nothing would be told: it is better known now than from the log.
-fn check_destination(gateway: &Gateway, arn: &str) -> Result<(), ApiError> {
+pub(super) fn check_destination(gateway: &Gateway, account: &Account, arn: &str) -> Result<(), ApiError> {
     let refuse = |message: String| Err(ApiError::new("InvalidParameterValueException", message));
     match Target::parse(arn) {
         Some(Target::Http(name)) if !gateway.messaging.has_http_destination(name) => refuse(format!(
@@ -101,7 +102,10 @@ fn check_destination(gateway: &Gateway, arn: &str) -> Result<(), ApiError> {
                 "Lambent has no way to the destination {arn}. Use a queue, a topic, a function or an API destination."
             ))
         }
-        _ => Ok(()),
+        Some(target) => target
+            .check_access(gateway, account, arn)
+            .or_else(|error| refuse(format!("The destination ARN {arn} is invalid: {}", error.reason))),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{ApiError, Call};
 use crate::Gateway;
 use crate::event_sources::filter::Pattern;
 use crate::messaging::QueueArn;
-use control::{EventSource, EventSourceChange, EventSourceFilter, EventSourceSettings, NewEventSource};
+use control::{ControlError, EventSource, EventSourceFilter, EventSourceSettings, NewEventSource};
 use input::{MappingInput, check_supported};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -30,6 +30,8 @@ pub(super) async fn create_event_source_mapping(gateway: &Gateway, call: Call) -
     let function = call.function(gateway)?;
     let arn = input.event_source_arn.clone().unwrap_or_default();
     let queue = QueueArn::parse(&arn).ok_or_else(|| no_queue(&arn))?;
+    let access = gateway.messaging.check_access(&call.account, &arn);
+    access.map_err(|error| invalid(&format!("The event source ARN {arn} is invalid: {}", error.reason)))?;
     let settings = input.settings(None);
     check_settings(&queue, &settings)?;
     // The function first: it costs nothing, and its error names what most often is wrong.
@@ -84,7 +86,6 @@ pub(super) async fn list_event_source_mappings(gateway: &Gateway, call: Call) ->
 pub(super) async fn update_event_source_mapping(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
     check_supported(&call.input)?;
     let input: MappingInput = call.read()?;
-    let found = gateway.control.event_source(&call.account, id(&call)).await?;
     let function = match &input.function_name {
         Some(name) => {
             let function = parse_function(gateway, &call.account, name, None)?;
@@ -92,16 +93,15 @@ pub(super) async fn update_event_source_mapping(gateway: &Gateway, call: Call) -
         }
         None => None,
     };
-    let queue = QueueArn::parse(&found.source).ok_or_else(|| no_queue(&found.source))?;
-    let settings = input.settings(Some(found.settings));
-    check_settings(&queue, &settings)?;
-    let change = EventSourceChange {
-        function,
-        settings: Some(settings),
+    let settings = |found: &EventSource| {
+        let queue = QueueArn::parse(&found.source).ok_or_else(|| no_queue(&found.source))?;
+        let settings = input.settings(Some(found.settings.clone()));
+        check_settings(&queue, &settings)?;
+        Ok(settings)
     };
     let changed = gateway
         .control
-        .update_event_source(&call.account, &found.id, change)
+        .update_event_source(&call.account, id(&call), function, settings)
         .await?;
     Ok(answer(gateway, &changed))
 }
@@ -116,7 +116,7 @@ fn id(call: &Call) -> &str {
     call.input.get("UUID").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn check_settings(queue: &QueueArn, settings: &EventSourceSettings) -> Result<(), ApiError> {
+fn check_settings(queue: &QueueArn, settings: &EventSourceSettings) -> Result<(), ControlError> {
     let single = settings.batch_messages_max <= SINGLE_POLL_MESSAGES_MAX;
     if queue.is_fifo() && !single {
         return Err(invalid("Batch size cannot be greater than 10 for FIFO queues."));
@@ -143,7 +143,7 @@ fn check_settings(queue: &QueueArn, settings: &EventSourceSettings) -> Result<()
 }
 
 /// Whether the queue can be read, and leaves a function the time that it may take.
-async fn check_queue(gateway: &Gateway, queue: &QueueArn, timeout_s: u32) -> Result<(), ApiError> {
+async fn check_queue(gateway: &Gateway, queue: &QueueArn, timeout_s: u32) -> Result<(), ControlError> {
     let visibility_s = gateway.messaging.visibility_s(queue).await.map_err(|error| {
         let code = error.code.as_deref().unwrap_or("RequestFailed");
         invalid(&format!(
@@ -158,7 +158,7 @@ async fn check_queue(gateway: &Gateway, queue: &QueueArn, timeout_s: u32) -> Res
     Ok(())
 }
 
-fn no_queue(arn: &str) -> ApiError {
+fn no_queue(arn: &str) -> ControlError {
     if arn.is_empty() {
         return invalid("EventSourceArn is required: the ARN of an SQS queue.");
     }
@@ -167,8 +167,10 @@ fn no_queue(arn: &str) -> ApiError {
     ))
 }
 
-fn invalid(message: &str) -> ApiError {
-    ApiError::new("InvalidParameterValueException", message)
+fn invalid(message: &str) -> ControlError {
+    ControlError::Invalid {
+        message: message.to_owned(),
+    }
 }
 
 fn answer(gateway: &Gateway, source: &EventSource) -> Value {

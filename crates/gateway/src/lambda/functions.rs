@@ -5,6 +5,7 @@ mod input;
 
 pub(super) use configuration::listed;
 
+use super::event_invoke::check_destination;
 use super::function_name::FunctionName;
 use super::{ApiError, Call};
 use crate::Gateway;
@@ -50,8 +51,9 @@ pub(super) async fn create_function(gateway: &Gateway, call: Call) -> Result<Val
     check_supported(&call.input)?;
     let input: CreateInput = call.read()?;
     let settings: SettingsInput = call.read()?;
+    check_dead_letters(gateway, &call)?;
     let new = NewFunction {
-        name: call.function(gateway)?.name,
+        name: call.unqualified(gateway)?,
         package_type: package_type(input.package_type.as_deref()),
         architecture: first(input.architectures),
         settings: settings.settings(),
@@ -143,12 +145,22 @@ pub(super) async fn update_function_configuration(gateway: &Gateway, call: Call)
     let name = changeable(gateway, &call)?;
     let expected: Expected = call.read()?;
     let settings: SettingsInput = call.read()?;
+    check_dead_letters(gateway, &call)?;
     let revision = expected.revision_id.as_deref();
     let record = gateway
         .control
         .update_configuration(&call.account, &name, settings.settings(), revision)
         .await?;
     Ok(Value::Object(own_configuration(gateway, &record)))
+}
+
+/// Refuses a dead-letter queue that would never be told.
+fn check_dead_letters(gateway: &Gateway, call: &Call) -> Result<(), ApiError> {
+    let config = call.input.get("DeadLetterConfig");
+    match config.and_then(|config| config.get("TargetArn")?.as_str()) {
+        Some(arn) if !arn.is_empty() => check_destination(gateway, &call.account, arn),
+        _ => Ok(()),
+    }
 }
 
 /// The name of a function that is to be changed: published versions never are.

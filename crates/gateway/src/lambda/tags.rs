@@ -2,7 +2,6 @@
 
 use super::{ApiError, Call, function_name::parse_function};
 use crate::Gateway;
-use control::TAGS_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -72,13 +71,7 @@ async fn retag_mapping(
     id: &str,
     change: impl FnOnce(&mut BTreeMap<String, String>),
 ) -> Result<Value, ApiError> {
-    let mut tags = gateway.control.event_source(&call.account, id).await?.settings.tags;
-    change(&mut tags);
-    if tags.len() > TAGS_MAX {
-        let message = format!("Tags must be a map of length less or equal to {TAGS_MAX}.");
-        return Err(ApiError::new("InvalidParameterValueException", message));
-    }
-    gateway.control.tag_event_source(&call.account, id, tags).await?;
+    gateway.control.tag_event_source(&call.account, id, change).await?;
     Ok(json!({}))
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn publish_version(gateway: &Gateway, call: Call) -> Result<Val
         let message = "Lambent does not implement PublishTo. Remove it from the request.";
         return Err(ApiError::new("InvalidParameterValueException", message));
     }
-    let name = call.function(gateway)?.name;
+    let name = call.unqualified(gateway)?;
     let request = PublishRequest {
         description: input.description,
         code_sha256: input.code_sha256.filter(|sha256| !sha256.is_empty()),
@@ -33,7 +33,7 @@ pub(super) async fn publish_version(gateway: &Gateway, call: Call) -> Result<Val
 }
 
 pub(super) async fn list_versions_by_function(gateway: &Gateway, call: Call) -> Result<Value, ApiError> {
-    let name = call.function(gateway)?.name;
+    let name = call.unqualified(gateway)?;
     let page = gateway.control.versions(&call.account, &name, &call.page()?).await?;
     let items = page
         .items

@@ -1,57 +1,22 @@
 //! Targets, states and metrics from plans and reports.
 
 use super::{metrics_text, standing, targets};
-use api::{
-    FunctionIdentity, ImageAddress, Initialization, Lease, LogFormat, Logging, Network, Program, ProvisionFailure,
-    ProvisionReport, ProvisionTarget,
-};
+use api::{FunctionIdentity, Lease, ProvisionFailure, ProvisionReport, ProvisionTarget};
 use control::{ProvisionPart, ProvisionWish, ProvisionedConcurrency};
 use std::sync::Arc;
-use std::time::Duration;
 
 fn identity(version: &str) -> FunctionIdentity {
     FunctionIdentity {
-        account: "123456789012".parse().unwrap(),
-        region: "us-east-1".to_owned(),
-        name: "f".to_owned(),
         version: version.to_owned(),
-        arn: "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned(),
+        ..api::example_lease(version).function
     }
 }
 
 /// A lease whose revision is its version.
 fn lease(version: &str) -> Arc<Lease> {
     Arc::new(Lease {
-        revision: version.to_owned(),
         function: identity(version),
-        root: ImageAddress {
-            name: "root".to_owned(),
-            account: "123456789012".parse().unwrap(),
-            generation: 1,
-            manifest: "11".repeat(32).parse().unwrap(),
-        },
-        overlays: Vec::new(),
-        file_systems: Vec::new(),
-        program: Program {
-            arguments: vec!["/bootstrap".to_owned()],
-            working_directory: "/".to_owned(),
-            user: String::new(),
-            handler: String::new(),
-            environment: Vec::new(),
-            runtime: None,
-        },
-        memory_mb: 128,
-        tmp_mb: 512,
-        timeout: Duration::from_secs(3),
-        invocations_max: 1,
-        logging: Logging {
-            group: "/aws/lambda/f".to_owned(),
-            format: LogFormat::Text,
-            application_level: None,
-            system_level: None,
-        },
-        network: Network::Off,
-        initialization: Initialization::OnDemand,
+        ..api::example_lease(version)
     })
 }
 
@@ -159,7 +124,7 @@ fn a_version_that_cannot_run_fails_by_name() {
 fn metrics_name_account_function_and_version() {
     assert_eq!(metrics_text(&[]), "");
     let text = metrics_text(&[report("1", 4, None)]);
-    let labels = r#"{account="123456789012",function="f",version="1"}"#;
+    let labels = r#"{account="123456789012",function="name",version="1"}"#;
     for line in [
         format!("lambent_provisioned_environments{labels} 4"),
         format!("lambent_provisioned_concurrency_utilization{labels} 0.25"),

@@ -1,25 +1,32 @@
-//! Answers of functions that ask for it by the tag `lambent:response-cache`, kept in memory.
+//! Answers of functions that ask for it by the tag `lambent:response-cache`, kept in memory and, where the operator wants
+//! it, in memcached.
 //!
 //! ```text
 //! request ─> key ─> shelf of its function: an answer that is young enough?  ── hit ──> caller
 //!                        │ none
 //!                        └─> flight of the key: is it being computed?  ── yes: wait ── shared ──> caller
 //!                                 │ no: this request is the first
-//!                                 └─> the function ── miss ──> caller, shelf, those who wait
+//!                                 ├─> memcached, where there is one ── hit ──> caller, shelf, those who wait
+//!                                 └─> the function ── miss ──> caller, shelf, those who wait, memcached
 //! ```
 //! A key is a hash of the lease's revision (so another code or configuration never meets an older answer, and accounts
 //! never meet each other's), of the event in a form that equal events share (`key`), and of the client context. Only a
 //! success that was answered whole is kept. A failure is not shared: those who waited for it run by themselves.
+//!
+//! What lies in memcached is sealed (`shared`), and bounded by its servers alone.
 //!
 //! A shelf holds what its function may keep, all of them together what the operator gives; then the fullest lets go of
 //! what its table deems worth least.
 
 mod flights;
 mod key;
+mod shared;
 mod shelf;
 
 pub(crate) use flights::Flight;
 pub(crate) use key::{Key, Request, key};
+pub use shared::SharedAnswers;
+pub(crate) use shared::Sought;
 pub(crate) use shelf::Kept;
 
 use control::ResponseCaching;
@@ -45,6 +52,8 @@ pub(crate) struct ResponseCache {
     shelves: RwLock<HashMap<Box<str>, Arc<Shelf>>>,
     flights: Arc<Flights>,
     swept: Mutex<Instant>,
+    /// Where they are kept beside.
+    shared: Option<SharedAnswers>,
 }
 
 /// What becomes of a request.
@@ -66,6 +75,31 @@ impl ResponseCache {
             shelves: RwLock::default(),
             flights: Arc::default(),
             swept: Mutex::new(Instant::now()),
+            shared: None,
+        }
+    }
+
+    /// The same, with a second place for answers.
+    pub(crate) fn with_shared(self, shared: Option<SharedAnswers>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Looks for the answer that a flight is to bring where other gateways keep theirs, and lands with it. Gives the
+    /// flight back if there is none.
+    pub(crate) async fn find_shared(
+        &self,
+        flight: Flight,
+        arn: &str,
+        (caching, now_ms): (&ResponseCaching, u64),
+    ) -> Result<Arc<Kept>, Flight> {
+        let Some(shared) = &self.shared else {
+            return Err(flight);
+        };
+        let key = *flight.key();
+        let sought = Sought { arn, key: &key };
+        match shared.find(sought, caching.ttl, now_ms).await {
+            Some(kept) => Ok(self.keep(flight, arn, caching, kept)),
+            None => Err(flight),
         }
     }
 
@@ -78,8 +112,17 @@ impl ResponseCache {
         }
     }
 
-    /// Keeps an answer, and gives it to those who wait for it.
-    pub(crate) fn land(&self, flight: Flight, arn: &str, caching: &ResponseCaching, kept: Kept) {
+    /// Keeps an answer that was computed now, here and where others find it, and gives it to those who wait for it.
+    pub(crate) fn land(&self, flight: Flight, arn: &str, (caching, now_ms): (&ResponseCaching, u64), kept: Kept) {
+        let key = *flight.key();
+        let kept = self.keep(flight, arn, caching, kept);
+        // Last: sealing takes time, and nobody is to wait for it.
+        if let Some(shared) = &self.shared {
+            shared.offer(Sought { arn, key: &key }, &kept, (caching.ttl, now_ms));
+        }
+    }
+
+    fn keep(&self, flight: Flight, arn: &str, caching: &ResponseCaching, kept: Kept) -> Arc<Kept> {
         let kept = Arc::new(kept);
         let bytes_max = caching.bytes_max.min(self.bytes_max);
         self.shelf_or_new(arn, bytes_max)
@@ -87,6 +130,7 @@ impl ResponseCache {
         self.relieve();
         // After it can be found: whoever asks now does not compute it again.
         flight.land(&kept);
+        kept
     }
 
     /// Throws away what is too old, now and then. Gives the bytes that are held.

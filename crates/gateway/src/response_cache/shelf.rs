@@ -28,13 +28,18 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// A copy: what a function answered may be a piece of a larger buffer, which it would keep alive.
+    /// A copy, computed at `now`: what a function answered may be a piece of a larger buffer, which it would keep alive.
     pub(crate) fn copy_of(content_type: &str, body: &[u8], now: Instant) -> Self {
         Self {
             content_type: content_type.to_owned(),
             body: Bytes::copy_from_slice(body),
             at: now,
         }
+    }
+
+    /// Whether it is younger than this.
+    pub(super) fn is_fresh(&self, ttl: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < ttl
     }
 }
 
@@ -79,7 +84,7 @@ impl Shelf {
     /// An answer that is younger than this.
     pub(super) fn get(&self, key: &Key, ttl: Duration, now: Instant) -> Option<Arc<Kept>> {
         let kept = self.answers.get(key)?;
-        if now.saturating_duration_since(kept.at) < ttl {
+        if kept.is_fresh(ttl, now) {
             return Some(kept);
         }
         self.answers.remove_if(key, |found| Arc::ptr_eq(found, &kept));
@@ -98,8 +103,7 @@ impl Shelf {
 
     pub(super) fn drop_old(&self, now: Instant) {
         let ttl = *self.ttl.lock().unwrap_or_else(PoisonError::into_inner);
-        self.answers
-            .retain(|_, kept| now.saturating_duration_since(kept.at) < ttl);
+        self.answers.retain(|_, kept| kept.is_fresh(ttl, now));
     }
 
     /// Lets go of so many bytes, or of all.

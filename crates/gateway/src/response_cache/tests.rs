@@ -19,7 +19,7 @@ fn key_of(number: u64) -> Key {
 
 fn put(cache: &ResponseCache, arn: &str, key: Key, caching: &ResponseCaching, body: &[u8], now: Instant) {
     match cache.ask(arn, key, caching, now) {
-        Asked::Compute(flight) => cache.land(flight, arn, caching, Kept::copy_of("application/json", body, now)),
+        Asked::Compute(flight) => cache.land(flight, arn, (caching, 0), Kept::copy_of("application/json", body, now)),
         other => panic!("{other:?}"),
     }
 }
@@ -105,7 +105,7 @@ fn one_that_has_landed_takes_no_other_with_it() {
     let Asked::Compute(first) = cache.ask(ARN, key_of(1), &tiny, now) else {
         panic!("nobody asked before");
     };
-    cache.land(first, ARN, &tiny, Kept::copy_of("", &[0; 2000], now));
+    cache.land(first, ARN, (&tiny, 0), Kept::copy_of("", &[0; 2000], now));
     let Asked::Compute(_second) = cache.ask(ARN, key_of(1), &tiny, now) else {
         panic!("nothing is kept");
     };
@@ -126,7 +126,7 @@ async fn equal_requests_at_once_are_computed_once() {
                         Asked::Wait(waiting) => waiting.await.unwrap().body[0],
                         Asked::Compute(flight) => {
                             tokio::task::yield_now().await;
-                            cache.land(flight, ARN, &caching, Kept::copy_of("", &[asker], Instant::now()));
+                            cache.land(flight, ARN, (&caching, 0), Kept::copy_of("", &[asker], Instant::now()));
                             asker
                         }
                     }

@@ -66,6 +66,7 @@ impl Endpoint {
                 .await
                 .unwrap(),
             region: "us-east-1".into(),
+            shared_answers: None,
             settings: wish.settings,
         };
         let gateway = Gateway::new(parts).unwrap();

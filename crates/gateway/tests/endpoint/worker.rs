@@ -2,7 +2,7 @@
 
 use api::{
     Body, ColdStart, Ending, ErrorMark, Invocation, InvokeError, Lease, ProvisionReport, ProvisionTarget, Reply,
-    Report, StartPart, Worker, WorkerReport,
+    Report, SnapshotFailure, StartPart, TakenSnapshot, Worker, WorkerReport,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -108,6 +108,26 @@ impl Worker for PlayingWorker {
         1
     }
 
+    /// As the function's variable SNAPSHOT says.
+    async fn snapshot(&self, lease: Arc<Lease>) -> Result<TakenSnapshot, SnapshotFailure> {
+        let mut variables = lease.program.environment.iter();
+        let wish = variables.find(|(name, _)| name == "SNAPSHOT");
+        match wish.map_or("", |(_, value)| value.as_str()) {
+            "taken" => Ok(taken()),
+            "taken-second" if self.count(&lease.revision) > 1 => Ok(taken()),
+            "taken-second" => Err(SnapshotFailure::Worker {
+                reason: "the disk is full".to_owned(),
+            }),
+            "failed" => Err(SnapshotFailure::Init {
+                error_type: "Runtime.ExitError".to_owned(),
+                message: "exit status 1".to_owned(),
+            }),
+            _ => Err(SnapshotFailure::Unsuitable {
+                reason: "this worker plays".to_owned(),
+            }),
+        }
+    }
+
     fn report(&self) -> WorkerReport {
         WorkerReport {
             idle: 1,
@@ -115,6 +135,19 @@ impl Worker for PlayingWorker {
             starting: 0,
             started: 1,
         }
+    }
+}
+
+/// A snapshot of nothing.
+fn taken() -> TakenSnapshot {
+    let directory = tempfile::tempdir().expect("a directory can be made").keep();
+    std::fs::write(directory.join("pages-1.img"), b"memory").expect("a file can be made");
+    TakenSnapshot {
+        directory,
+        memory_bytes: 6,
+        init: Duration::from_millis(900),
+        checkpoint: Duration::from_millis(80),
+        processor: "made-up".to_owned(),
     }
 }
 
@@ -132,6 +165,7 @@ fn ending(error: Option<(ErrorMark, String, String)>) -> Ending {
         parts: vec![part],
         total_us: 40_000,
         tiers: Vec::new(),
+        fell_back: None,
     };
     let report = Report {
         cold_start: Some(cold_start),

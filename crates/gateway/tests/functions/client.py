@@ -198,4 +198,37 @@ def refusals():
     fails(invalid, 400, "LATEST version cannot be deleted", aws.delete_function, FunctionName="f", Qualifier="$LATEST")
 
 
+def snapshots():
+    def version(outcome, number):
+        update(Environment={"Variables": {"SNAPSHOT": outcome}})
+        published = aws.publish_version(FunctionName="f")
+        found = [published[name] for name in ("Version", "State", "StateReasonCode", "LastUpdateStatus")]
+        assert found == [number, "Pending", "Creating", "InProgress"], found
+        try:
+            wait("published_version_active", Qualifier=number)
+        except botocore.exceptions.WaiterError:
+            assert outcome == "failed"
+        found = aws.get_function_configuration(FunctionName="f", Qualifier=number)
+        assert found["SnapStart"]["ApplyOn"] == "PublishedVersions", found
+        return [found["State"], found["SnapStart"]["OptimizationStatus"], found.get("StateReasonCode"), found.get("StateReason")]
+
+    create(SnapStart={"ApplyOn": "PublishedVersions"})
+    wait("function_active_v2")
+    assert version("taken", "1") == ["Active", "On", None, None]
+    assert version("taken-second", "2") == ["Active", "On", None, None]
+    found = version("failed", "3")
+    assert found == ["Failed", "Off", "FunctionError.RuntimeInitError", "Runtime.ExitError: exit status 1"], found
+    fails("ResourceConflictException", 409, "following state: Failed", aws.invoke, FunctionName="f", Qualifier="3")
+    reason = "The function has no snapshot and starts as an ordinary one: this worker plays"
+    found = version("other", "4")
+    assert found == ["Active", "Off", None, reason], found
+    for qualifier in ("1", "2", "4", "$LATEST"):
+        assert "FunctionError" not in aws.invoke(FunctionName="f", Qualifier=qualifier), qualifier
+    latest = aws.get_function_configuration(FunctionName="f")
+    assert latest["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}, latest
+    metrics = urllib.request.urlopen(f"http://{os.environ['ENDPOINT']}/metrics").read().decode()
+    for result, count in (("on", 2), ("off", 1), ("failed", 1)):
+        assert f'lambent_snapshots_total{{result="{result}"}} {count}\n' in metrics, metrics
+
+
 globals()[sys.argv[1]]()

@@ -102,6 +102,7 @@ async fn run(scenario: &str) {
             .await
             .expect("HTTPS can be prepared"),
         region: "us-east-1".into(),
+        shared_answers: None,
         settings,
     };
     let gateway = Gateway::new(parts).expect("the model is sound");
@@ -124,6 +125,11 @@ async fn functions_through_boto3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_and_aliases_through_boto3() {
     run("versions").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_through_boto3() {
+    run("snapshots").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -728,7 +728,9 @@ impl ReadAt for Holed<'_> {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-        if self.readable_bytes(offset) < buffer.len() as u64 {
+        // What reaches past the end fails with or without holes, and in the same words.
+        let is_inside = offset.saturating_add(buffer.len() as u64) <= self.bytes();
+        if is_inside && self.readable_bytes(offset) < buffer.len() as u64 {
             return Err(std::io::Error::other("taken"));
         }
         self.bytes.read_exact_at(buffer, offset)

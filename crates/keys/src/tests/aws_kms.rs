@@ -3,6 +3,7 @@
 use super::account;
 use super::conformance::conforms;
 use super::moto::Moto;
+use crate::aws_kms::timeouts;
 use crate::{AwsKms, ErrorKind, KeyError, KeyProvider, KmsFault, WrappedError};
 use aws_config::BehaviorVersion;
 use aws_sdk_kms::config::{Credentials, Region};
@@ -17,11 +18,12 @@ fn client(endpoint: &str) -> Client {
         .region(Region::new("us-east-1"))
         .endpoint_url(endpoint)
         .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+        .timeout_config(timeouts())
         .build();
     Client::from_conf(config)
 }
 
-fn kms(key_id: &str, endpoint: &str) -> KeyProvider {
+pub(super) fn kms(key_id: &str, endpoint: &str) -> KeyProvider {
     KeyProvider::AwsKms(AwsKms::over(client(endpoint), key_id, endpoint))
 }
 

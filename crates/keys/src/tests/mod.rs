@@ -7,6 +7,8 @@ mod keyring;
 #[cfg(feature = "aws-kms")]
 mod moto;
 
+#[cfg(all(feature = "aws-kms", feature = "vault"))]
+mod slow;
 #[cfg(feature = "vault")]
 mod transit_server;
 #[cfg(feature = "vault")]

@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub(super) token_is_known: bool,
     /// Statuses with which the next requests are answered.
     pub(super) failures: Vec<u16>,
+    /// How long every answer takes.
+    pub(super) delay: Duration,
     /// Requests so far, as `PATH`.
     pub(super) requests: Vec<String>,
 }
@@ -128,6 +131,8 @@ impl Drop for TransitServer {
 async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
+    let delay = state.lock().unwrap().delay;
+    tokio::time::sleep(delay).await;
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let mut state = state.lock().unwrap();
     let path = head.uri.path().strip_prefix("/v1/").unwrap_or_default().to_owned();

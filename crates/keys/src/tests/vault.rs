@@ -9,13 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
 
-struct Fixture {
-    server: TransitServer,
+pub(super) struct Fixture {
+    pub(super) server: TransitServer,
     folder: TempDir,
 }
 
 impl Fixture {
-    async fn new(derived: bool) -> Self {
+    pub(super) async fn new(derived: bool) -> Self {
         let server = TransitServer::start().await;
         for name in ["lambent", "lambent-123456789011"] {
             server.state().keys.insert(name.to_owned(), TransitKey::new(derived));
@@ -25,7 +25,7 @@ impl Fixture {
         Self { server, folder }
     }
 
-    fn settings(&self, key: &str) -> VaultSettings {
+    pub(super) fn settings(&self, key: &str) -> VaultSettings {
         VaultSettings {
             address: format!("http://{}", self.server.address),
             key: key.to_owned(),
@@ -36,7 +36,7 @@ impl Fixture {
         }
     }
 
-    fn provider(&self, key: &str) -> KeyProvider {
+    pub(super) fn provider(&self, key: &str) -> KeyProvider {
         KeyProvider::Vault(VaultTransit::new(self.settings(key)).unwrap())
     }
 }

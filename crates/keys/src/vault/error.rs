@@ -72,7 +72,7 @@ pub struct VaultError {
 pub(super) struct Cause {
     pub(super) fault: VaultFault,
     /// In Vault's words, or the system's.
-    reason: String,
+    pub(super) reason: String,
     /// The ciphertext is not one of this key, context and associated data.
     is_bad_ciphertext: bool,
 }

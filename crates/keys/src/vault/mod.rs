@@ -19,6 +19,7 @@ mod token;
 pub use error::{VaultError, VaultFault};
 
 use crate::keyring::random_key;
+use crate::silence::Silence;
 use crate::wrapped::{self, ProviderCode};
 use crate::{ForeignKey, KeyError, WrappedDataKey, WrappedError};
 use base64::Engine;
@@ -28,6 +29,7 @@ use client::{Answer, Client, Question};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// Stands for the account in a key's name.
@@ -59,6 +61,7 @@ pub struct VaultTransit {
 struct Inner {
     client: Client,
     settings: VaultSettings,
+    silence: Silence,
 }
 
 impl fmt::Debug for VaultTransit {
@@ -91,8 +94,12 @@ impl VaultTransit {
             }
         }
         let client = Client::new(&settings)?;
-        let inner = Arc::new(Inner { client, settings });
-        Ok(Self { inner })
+        let inner = Inner {
+            client,
+            settings,
+            silence: Silence::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(crate) async fn generate(&self, account: &Account) -> Result<WrappedDataKey, KeyError> {
@@ -167,8 +174,22 @@ impl VaultTransit {
         path: &str,
         question: &Question<'_>,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let asked = self.inner.client.ask(path, question).await;
-        asked.map_err(|cause| VaultError::new(action, &self.inner.settings, cause))
+        let Inner {
+            client,
+            settings,
+            silence,
+        } = &*self.inner;
+        if let Some(reason) = silence.recent() {
+            let cause = error::Cause::new(VaultFault::Unreachable, reason);
+            return Err(VaultError::new(action, settings, cause));
+        }
+        let began = Instant::now();
+        client.ask(path, question).await.map_err(|cause| {
+            if cause.fault == VaultFault::Unreachable {
+                silence.note(began, &cause.reason);
+            }
+            VaultError::new(action, settings, cause)
+        })
     }
 
     fn incomplete(&self, action: &'static str, what: &str) -> VaultError {

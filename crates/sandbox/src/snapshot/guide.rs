@@ -1,19 +1,24 @@
 //! One short-lived process for each run of CRIU: enters the sandbox, starts CRIU there, and tells how it went.
 
+use super::files::Uncopied;
+use super::watch::Watch;
 use super::{CRIU_ID, criu, files};
 use crate::inside::become_root_inside;
 use crate::kernel::{self, Blocked, Forked};
 use crate::socket;
 use crate::spawner::allow_files;
 use crate::wire::{CriuAct, CriuRequest, Failure, FromGuide, Step};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, openat, seek};
+use rustix::fs::{AtFlags, Dir, MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, openat, seek, statat};
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, set_parent_process_death_signal, waitpid,
+};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 /// All but that of users.
 const NAMESPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
@@ -39,6 +44,8 @@ const OPTIONS: [&str; 10] = [
 ];
 /// Bytes of CRIU's complaints that are read.
 const LOG_BYTES_MAX: u64 = 64 << 10;
+/// Between two looks at how much CRIU has written: some hundred MB on a fast disk.
+const IMAGES_TICK: Duration = Duration::from_millis(100);
 /// Characters of a reason.
 const REASON_MAX: usize = 400;
 /// Complaints of every run, in CRIU's words, that stop nothing here: it may not raise its own limit of open files; and
@@ -65,7 +72,7 @@ pub(crate) fn run(spawner: Pid, request: &CriuRequest, control: &OwnedFd, descri
     let orphan =
         set_parent_process_death_signal(Some(Signal::KILL)).is_err() || rustix::process::getppid() != Some(spawner);
     if !orphan {
-        let answer = Handed::new(descriptors).and_then(|handed| act(request, handed));
+        let answer = Handed::new(descriptors).and_then(|handed| act(request, handed, control));
         // A caller that is gone does not want to know.
         let _ = socket::send(control, &answer.unwrap_or_else(FromGuide::Failed), &[]);
     }
@@ -93,7 +100,8 @@ impl Handed {
     }
 }
 
-fn act(request: &CriuRequest, mut handed: Handed) -> Result<FromGuide, Failure> {
+fn act(request: &CriuRequest, mut handed: Handed, control: &OwnedFd) -> Result<FromGuide, Failure> {
+    let watch = Watch::new(control, &handed.init);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     allow_files(request.files_max)?;
     let next_id = rustix::fs::open(
@@ -113,13 +121,26 @@ fn act(request: &CriuRequest, mut handed: Handed) -> Result<FromGuide, Failure> 
                 return Ok(FromGuide::Refused { reason: stranger });
             }
         }
-        CriuAct::Restore { .. } => files::bring(&handed.images, request.ids_from)?,
+        CriuAct::Restore { .. } => {
+            if let Err(uncopied) = files::bring(&handed.images, request.ids_from, &watch) {
+                return told(uncopied);
+            }
+        }
     }
-    let outcome = start(request, &handed, output.as_ref(), &next_id)?;
-    if matches!((&outcome, request.act), (FromGuide::Done, CriuAct::Dump { .. })) {
-        files::take(&handed.images, request.ids_from)?;
+    let outcome = start(request, &handed, output.as_ref(), &next_id, &watch)?;
+    if matches!((&outcome, request.act), (FromGuide::Done, CriuAct::Dump { .. }))
+        && let Err(uncopied) = files::take(&handed.images, request.ids_from, &watch)
+    {
+        return told(uncopied);
     }
     Ok(outcome)
+}
+
+fn told(uncopied: Uncopied) -> Result<FromGuide, Failure> {
+    match uncopied {
+        Uncopied::Refused(reason) => Ok(FromGuide::Refused { reason }),
+        Uncopied::Failed(failure) => Err(failure),
+    }
 }
 
 /// Enters the sandbox's groups, so that what is restored is counted there; gives the output pipe.
@@ -195,6 +216,7 @@ fn start(
     handed: &Handed,
     output: Option<&OwnedFd>,
     next_id: &OwnedFd,
+    watch: &Watch<'_>,
 ) -> Result<FromGuide, Failure> {
     let log = memfd_create("criu", MemfdFlags::CLOEXEC).step(|| "make a file for CRIU's words".to_owned())?;
     // Children are not reaped by the kernel any more.
@@ -210,6 +232,9 @@ fn start(
             kernel::exit_now(127)
         }
     };
+    if let Some(reason) = await_end(request, &handed.images, child, watch)? {
+        return Ok(FromGuide::Refused { reason });
+    }
     let ended = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
     let ended = ended.step(|| "wait for CRIU".to_owned())?;
     if ended.and_then(|(_, status)| status.exit_status()) == Some(0) {
@@ -217,6 +242,49 @@ fn start(
     }
     let words = read_log(log).step(|| "read CRIU's words".to_owned())?;
     Ok(FromGuide::Refused { reason: reason(&words) })
+}
+
+/// Waits for CRIU; ends it when nobody waits any more, or for the reason that it gives.
+fn await_end(request: &CriuRequest, images: &OwnedFd, criu: Pid, watch: &Watch<'_>) -> Result<Option<String>, Failure> {
+    let pidfd = pidfd_open(criu, PidfdFlags::empty()).step(|| "open a pidfd of CRIU".to_owned())?;
+    let wait = || -> io::Result<Option<String>> {
+        loop {
+            let ended = watch.wait(&pidfd, IMAGES_TICK)?;
+            if matches!(request.act, CriuAct::Dump { .. }) {
+                // Also of one that was faster than this looks.
+                if bytes_in(images)? > request.images_max {
+                    let allowed = request.images_max;
+                    return Ok(Some(format!(
+                        "its processes have more than {allowed} bytes of memory when each is written for itself"
+                    )));
+                }
+                files::require_spare(images)?;
+            }
+            if ended {
+                return Ok(None);
+            }
+        }
+    };
+    let waited = wait();
+    if !matches!(waited, Ok(None)) {
+        // That one which ended meanwhile is not there is no harm.
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+    waited.step(|| "wait for CRIU".to_owned())
+}
+
+/// Of the files in a directory.
+fn bytes_in(directory: &OwnedFd) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    for entry in Dir::read_from(directory)? {
+        match statat(directory, entry?.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(status) => bytes = bytes.saturating_add(status.st_size.cast_unsigned()),
+            // CRIU removes what it needs no more.
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Returns only if that fails.

@@ -25,7 +25,10 @@
 //! **Whom to trust.** What is restored has the rights that the images say: restore only what nobody but this program
 //! could have written.
 //!
-//! Ending everything needs no code: criu is in the sandbox's pid namespace, and dies with it.
+//! **How it ends.** criu is in the sandbox's pid namespace, and dies with it and with its guide. The guide is outside; it
+//! gives up when its caller closes the socket, when the sandbox has ended, and after [`CRIU_WAIT`] (see `watch`). What it
+//! writes has a limit: criu's images are no larger than the sandbox's memory, of files see `files`, and
+//! [`DISK_SPARE_BYTES`] of the disk stay free.
 
 mod connection;
 mod criu;
@@ -34,6 +37,7 @@ mod guide;
 mod inventory;
 mod record;
 mod steps;
+mod watch;
 
 pub use connection::Connection;
 pub use criu::Criu;
@@ -45,6 +49,10 @@ use std::time::Duration;
 
 /// Writing or reading memory takes about a millisecond for each MB; this allows 10 GiB from a slow disk.
 pub(crate) const CRIU_WAIT: Duration = Duration::from_secs(120);
+/// Bytes that a snapshot leaves free on its disk, which others write, too: some ticks of what two CRIUs write.
+pub const DISK_SPARE_BYTES: u64 = 128 << 20;
+/// Bytes of CRIU's images beside memory: some hundred KiB for each process.
+pub(crate) const IMAGES_SPARE_BYTES: u64 = 64 << 20;
 /// Processes of CRIU itself at one time, beside those that it restores; the sandbox's limit is raised by as many.
 pub(crate) const CRIU_PROCESSES: u32 = 16;
 /// CRIU and its helpers have ids from here on inside, so that those of the restored processes are free.

@@ -1,6 +1,6 @@
 //! The caller's side: what a [`Sandbox`] can do with snapshots.
 
-use super::{CRIU_PROCESSES, CRIU_WAIT, Criu, Identity, Record, inventory};
+use super::{CRIU_PROCESSES, CRIU_WAIT, Criu, IMAGES_SPARE_BYTES, Identity, Record, inventory};
 use crate::error::SandboxError;
 use crate::sandbox::{Process, Sandbox};
 use crate::socket;
@@ -33,9 +33,11 @@ impl Sandbox {
     /// one for each MB of memory.
     ///
     /// # Errors
-    /// [`SandboxError::Snapshot`] with CRIU's reason, for a process that cannot be written; what lies in the directory
-    /// then is of no use, and neither is the sandbox. [`SandboxError::Frozen`], [`SandboxError::Dead`],
-    /// [`SandboxError::SpawnerGone`], [`SandboxError::Setup`].
+    /// [`SandboxError::Snapshot`] with CRIU's reason, for a process that cannot be written, and where files, with their
+    /// holes, or memory, each process's for itself, are larger than the sandbox's limits;
+    /// [`SandboxError::SnapshotInterrupted`] where time, disk or another thing of this machine's was at fault. What lies
+    /// in the directory then is of no use, and neither is the sandbox. [`SandboxError::Frozen`],
+    /// [`SandboxError::Dead`], [`SandboxError::SpawnerGone`], [`SandboxError::Setup`].
     pub fn checkpoint(
         &self,
         tools: (&Spawner, &Criu),
@@ -45,7 +47,7 @@ impl Sandbox {
         self.require_running()?;
         let request = self.request(CriuAct::Dump { process: process.id });
         self.run_criu(tools, &request, directory, Vec::new())?;
-        let failed = |source: io::Error| self.refused("write the record of a snapshot", &source.to_string());
+        let failed = |source: io::Error| self.interrupted("write", "finish its record".to_owned(), source);
         inventory::forget_user_namespace(directory, process.id).map_err(failed)?;
         Record::new(*process).write(directory).map_err(failed)
     }
@@ -78,7 +80,8 @@ impl Sandbox {
         self.group().allow_more_processes(CRIU_PROCESSES)?;
         self.run_criu(tools, &request, directory, rest)?;
         self.group().allow_more_processes(0)?;
-        Process::new(id, output, exit).map_err(|source| self.refused("watch a restored process", &source.to_string()))
+        Process::new(id, output, exit)
+            .map_err(|source| self.interrupted("restore", "watch the restored process".to_owned(), source))
     }
 
     fn request(&self, act: CriuAct) -> CriuRequest {
@@ -86,6 +89,7 @@ impl Sandbox {
             act,
             ids_from: self.range().first(),
             files_max: self.files_max(),
+            images_max: self.memory_bytes_max().saturating_add(IMAGES_SPARE_BYTES),
             unified: false,
         }
     }
@@ -103,7 +107,7 @@ impl Sandbox {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let images = openat(CWD, directory, flags, Mode::empty())
-            .map_err(|error| self.refused(act, &format!("cannot open {}: {error}", directory.display())))?;
+            .map_err(|error| self.interrupted(act, format!("open {}", directory.display()), error.into()))?;
         let [tree, scratch] = criu.descriptors();
         let init = self.init();
         let handed = [init, tree, scratch, images.as_fd()].into_iter();
@@ -112,20 +116,25 @@ impl Sandbox {
         drop(rest);
         match socket::receive_within::<FromGuide>(&answer, CRIU_WAIT) {
             Ok((FromGuide::Done, _)) => Ok(()),
-            Ok((FromGuide::Refused { reason }, _)) => Err(self.refused(act, &reason)),
+            Ok((FromGuide::Refused { reason }, _)) => Err(SandboxError::Snapshot {
+                sandbox: self.name().to_owned(),
+                act,
+                reason,
+            }),
             Ok((FromGuide::Failed(failure), _)) => {
                 let error = io::Error::from_raw_os_error(failure.errno);
-                Err(self.refused(act, &format!("cannot {}: {error}", failure.step)))
+                Err(self.interrupted(act, failure.step, error))
             }
-            Err(error) => Err(self.refused(act, &format!("CRIU does not answer: {error}"))),
+            Err(error) => Err(self.interrupted(act, "hear of CRIU".to_owned(), error)),
         }
     }
 
-    fn refused(&self, act: &'static str, reason: &str) -> SandboxError {
-        SandboxError::Snapshot {
+    fn interrupted(&self, act: &'static str, step: String, source: io::Error) -> SandboxError {
+        SandboxError::SnapshotInterrupted {
             sandbox: self.name().to_owned(),
             act,
-            reason: reason.to_owned(),
+            step,
+            source,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::pace::Pace;
 use super::{GcProgress, LiveManifest};
 use crate::error::Sort;
 use crate::roots::RootTable;
-use crate::{RootState, Store, StoreError, layout};
+use crate::{Root, RootState, Store, StoreError, layout};
 use bytes::Bytes;
 use chunk::{ChunkEntry, ChunkId, Manifest, StartPack};
 use futures::TryStreamExt;
@@ -24,6 +24,8 @@ pub(super) struct Mover<'a> {
     pace: &'a Pace,
     progress: &'a GcProgress,
     is_dry_run: bool,
+    /// Whether to look into what lies in the target already: an alarm has told that not all of it is right.
+    is_thorough: bool,
     /// As it was when the roots were listed.
     table: Arc<RootTable>,
     /// The active root.
@@ -54,11 +56,14 @@ impl<'a> Mover<'a> {
                 sources.push((inventory, root.state));
             }
         }
+        let has_alarms = |root: &Root| root.state == RootState::Retired && root.alarms > 0;
+        let is_thorough = table.iter().any(has_alarms);
         Ok(Self {
             store,
             pace,
             progress,
             is_dry_run: dry_run.is_some(),
+            is_thorough,
             table,
             target,
             sources,
@@ -78,7 +83,7 @@ impl<'a> Mover<'a> {
     /// Makes sure that a manifest lies in the target with its chunks; the manifest itself is copied last.
     pub(super) async fn bring(&mut self, live: &LiveManifest) -> Result<(), StoreError> {
         let id = live.manifest;
-        if self.target.manifests.contains_key(&id) {
+        if self.target.manifests.contains_key(&id) && (!self.is_thorough || self.mend(live).await?) {
             return Ok(());
         }
         let Some(from) = self.source_of(|source| source.manifests.contains_key(&id)) else {
@@ -99,6 +104,23 @@ impl<'a> Mover<'a> {
         self.target.manifests.insert(id, 0);
         self.progress.manifests_moved.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Brings again what is cut short or gone of an image that was brought before. Whether its manifest is whole: if not,
+    /// all of it is to be brought again.
+    async fn mend(&mut self, live: &LiveManifest) -> Result<bool, StoreError> {
+        let at = (self.target.generation, live.manifest);
+        let chunks = match self.read_chunks(at).await? {
+            Ok(chunks) => chunks,
+            Err(reason) => {
+                tracing::warn!("{}: manifest {} in root {}: {reason}", live.name, at.1, at.0);
+                return Ok(false);
+            }
+        };
+        for (id, _) in self.bring_chunks(&chunks).await? {
+            self.fault(format!("{}: no root has its chunk {id}", live.name));
+        }
+        Ok(true)
     }
 
     /// What live manifests need of a root, and no younger root has that is active or retired, in words. Reads every live
@@ -129,10 +151,16 @@ impl<'a> Mover<'a> {
                 }
                 continue;
             };
-            let chunks = self
-                .chunks_of(&one.name, (home.generation, id))
-                .await?
-                .unwrap_or_default();
+            let chunks = match self.read_chunks((home.generation, id)).await? {
+                Ok(chunks) => chunks,
+                Err(reason) => {
+                    if others.iter().any(|root| root.0.manifests.contains_key(&id)) {
+                        let home = home.generation;
+                        needed.push(format!("{} needs manifest {id}: in root {home} {reason}", one.name));
+                    }
+                    continue;
+                }
+            };
             let lost = chunks.iter().filter(|chunk| {
                 !safe.iter().any(|root| root.has_chunk(**chunk)) && others.iter().any(|root| root.0.has_chunk(**chunk))
             });
@@ -147,19 +175,24 @@ impl<'a> Mover<'a> {
         name: &str,
         (root, id): (u32, ChunkId),
     ) -> Result<Option<Vec<(ChunkId, u32)>>, StoreError> {
+        Ok(match self.read_chunks((root, id)).await? {
+            Ok(chunks) => Some(chunks),
+            Err(reason) => {
+                self.fault(format!("{name}: manifest {id} in root {root}: {reason}"));
+                None
+            }
+        })
+    }
+
+    /// The same, or what is wrong with it.
+    async fn read_chunks(&self, (root, id): (u32, ChunkId)) -> Result<Result<Vec<(ChunkId, u32)>, String>, StoreError> {
         let bytes = self
             .store
             .read(Sort::Manifest, &id.to_string(), &layout::manifest(root, id))
             .await?;
         let checked = self.store.check_manifest(id, bytes).map_err(|error| error.to_string());
         let decoded = checked.and_then(|bytes| Manifest::decode(&bytes).map_err(|error| error.to_string()));
-        Ok(match decoded {
-            Ok(manifest) => Some(stored_chunks(&manifest)),
-            Err(reason) => {
-                self.fault(format!("{name}: manifest {id} in root {root}: {reason}"));
-                None
-            }
-        })
+        Ok(decoded.map(|manifest| stored_chunks(&manifest)))
     }
 
     /// Copies chunks that the target lacks; gives those that nobody has.

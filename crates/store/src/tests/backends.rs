@@ -1,20 +1,13 @@
 //! The stores that the tests run on.
 
 use super::moto::Moto;
+use super::s3_server::S3Server;
 use crate::backend::Backend;
 use crate::{AwsOptions, Settings, Store};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use std::any::Any;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 /// A store, and the objects below it for tests that look or tamper.
 pub(super) struct TestStore {
@@ -51,8 +44,8 @@ pub(super) fn directory() -> TestStore {
 
 /// S3 over HTTP on this machine, under a prefix, with signatures checked.
 pub(super) async fn s3s() -> TestStore {
-    let server = S3Server::start(0).await;
-    let backend = open(&server.url());
+    let server = S3Server::start(0, |files| files).await;
+    let backend = open(&server.url("/pre/fix"));
     TestStore {
         objects: Arc::clone(&backend.objects),
         store: Store::over(backend, Settings::default()),
@@ -82,54 +75,4 @@ pub(super) fn open(location: &str) -> Backend {
 pub(super) fn aws_options() -> AwsOptions {
     let pairs = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     AwsOptions::from_variables(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())))
-}
-
-/// s3s-fs behind a real socket, with signatures checked. It honours `If-None-Match: *`, but looks and writes in two
-/// steps: of two that create one key at the same moment both may win.
-pub(super) struct S3Server {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-    _folder: TempDir,
-}
-
-impl S3Server {
-    /// `connections_dropped` are closed without an answer before the first is served.
-    pub(super) async fn start(connections_dropped: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("bucket")).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
-        builder.set_auth(SimpleAuth::from_single("key", "secret"));
-        let service = builder.build();
-        let task = tokio::spawn(async move {
-            for _ in 0..connections_dropped {
-                drop(listener.accept().await.unwrap());
-            }
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let connection = Builder::new(TokioExecutor::new());
-                    // A client that goes away is its own business.
-                    connection.serve_connection(TokioIo::new(stream), service).await.ok();
-                });
-            }
-        });
-        Self {
-            address,
-            task,
-            _folder: folder,
-        }
-    }
-
-    pub(super) fn url(&self) -> String {
-        format!("s3://bucket/pre/fix?endpoint=http://{}&allow_http=true", self.address)
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

@@ -1,7 +1,8 @@
-//! An object store whose puts fail as a test says.
+//! An object store whose puts and deletions fail as a test says.
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -10,7 +11,8 @@ use object_store::{
 };
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Barrier;
 
 /// What happens to a put.
@@ -38,6 +40,7 @@ pub(super) struct FailingStore {
     puts: AtomicUsize,
     in_flight: AtomicUsize,
     in_flight_max: AtomicUsize,
+    may_not_delete: Arc<AtomicBool>,
 }
 
 impl FailingStore {
@@ -52,7 +55,13 @@ impl FailingStore {
             puts: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             in_flight_max: AtomicUsize::new(0),
+            may_not_delete: Arc::default(),
         }
+    }
+
+    /// As the bucket's policy says from now on.
+    pub(super) fn permit_deletions(&self, may: bool) {
+        self.may_not_delete.store(!may, Ordering::SeqCst);
     }
 
     pub(super) fn puts(&self) -> usize {
@@ -115,7 +124,15 @@ impl ObjectStore for FailingStore {
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(keys)
+        let may_not_delete = Arc::clone(&self.may_not_delete);
+        let keys = keys.and_then(move |key| {
+            let denied = may_not_delete.load(Ordering::SeqCst).then(|| Error::PermissionDenied {
+                path: key.to_string(),
+                source: "AccessDenied".into(),
+            });
+            std::future::ready(denied.map_or(Ok(key), Err))
+        });
+        self.inner.delete_stream(keys.boxed())
     }
 
     fn list(&self, folder: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

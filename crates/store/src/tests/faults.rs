@@ -56,7 +56,7 @@ async fn a_full_disk_is_told_at_once_and_the_next_push_repairs() {
 #[tokio::test]
 async fn retries_end_with_the_budget() {
     let settings = Settings {
-        retry_budget: Duration::from_millis(300),
+        retry_budget: Duration::from_secs(3),
         ..Settings::default()
     };
     let (test, objects) = failing(&[], Fate::Fail(io::ErrorKind::ConnectionRefused), settings);
@@ -64,7 +64,7 @@ async fn retries_end_with_the_budget() {
     let (id, stored) = sealed(1, 1000);
     let error = test.store.put_chunk(1, id, stored.into()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(30));
     assert!(objects.puts() > 1);
 }
 

@@ -1,11 +1,13 @@
 //! What every backend keeps, and what happens when calls fail or writers die.
 
 mod backends;
+mod collecting;
 mod conformance;
 mod failing;
 mod faults;
 mod killed;
 mod moto;
+mod s3_server;
 mod simulation;
 mod unreachable;
 

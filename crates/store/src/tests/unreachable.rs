@@ -1,6 +1,7 @@
 //! Servers that are not there, do not answer, or answer at the third attempt.
 
-use super::backends::{S3Server, aws_options};
+use super::backends::aws_options;
+use super::s3_server::S3Server;
 use super::sealed;
 use crate::{ErrorKind, Put, Settings, Store};
 use std::time::{Duration, Instant};
@@ -66,8 +67,8 @@ async fn a_push_notices_a_silent_server_within_the_budget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_connections_are_tried_again() {
-    let server = S3Server::start(3).await;
-    let store = open(&server.url(), Settings::default());
+    let server = S3Server::start(3, |files| files).await;
+    let store = open(&server.url("/pre/fix"), Settings::default());
     let (id, stored) = sealed(1, 1000);
     assert_eq!(store.put_chunk(1, id, stored.clone().into()).await.unwrap(), Put::New);
     assert_eq!(store.get_chunk(1, id).await.unwrap(), stored);
@@ -75,13 +76,17 @@ async fn dropped_connections_are_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_and_absent_buckets_are_told_apart() {
-    let server = S3Server::start(0).await;
+    let server = S3Server::start(0, |files| files).await;
     let wrong = crate::AwsOptions::from_variables(
         [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "wrong")].map(|(a, b)| (a.to_owned(), b.to_owned())),
     );
-    let absent = server.url().replace("bucket", "nobucket");
+    let absent = server.url("/pre/fix").replace("bucket", "nobucket");
     for (url, aws, expected) in [
-        (server.url(), wrong, "check the permissions, or the AWS credentials"),
+        (
+            server.url("/pre/fix"),
+            wrong,
+            "check the permissions, or the AWS credentials",
+        ),
         (absent, aws_options(), "create the bucket or the directory first"),
     ] {
         let store = Store::open(&url.parse().unwrap(), hasty(), &aws).unwrap();

@@ -22,19 +22,29 @@ impl StartClock {
     /// Began when the event was asked for.
     pub(crate) fn new(begin: Instant) -> Self {
         let age = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Self {
+        let mut clock = Self {
             begin,
             record: ColdStart {
                 begin_ms: now_ms().saturating_sub(age),
                 ..ColdStart::default()
             },
+        };
+        // For its turn, where many started at once.
+        if age > 0 {
+            clock.part("wait", begin);
         }
+        clock
     }
 
     /// A part that began at a time and is over.
     pub(crate) fn part(&mut self, name: &str, begin: Instant) {
         let since = begin.saturating_duration_since(self.begin);
         self.record.parts.push(StartPart::new(name, since, begin.elapsed()));
+    }
+
+    /// It has a snapshot, and initialises all the same.
+    pub(crate) fn fell_back(&mut self, reason: String) {
+        self.record.fell_back = Some(reason);
     }
 
     /// Runtime and extensions wait for their first event.
@@ -132,6 +142,10 @@ pub(crate) fn cold_start_line(request_id: &str, start: &ColdStart) -> String {
         let written = write!(line, "\t{}: {} chunks {} bytes", tier.tier, tier.chunks, tier.bytes);
         written.expect("writing to a String cannot fail");
     }
+    if let Some(reason) = &start.fell_back {
+        line.push_str("\tNot restored: ");
+        line.push_str(reason);
+    }
     line
 }
 
@@ -168,6 +182,7 @@ mod tests {
             parts: vec![StartPart::new("mount", Duration::ZERO, Duration::from_micros(1500))],
             total_us: 20_000,
             tiers: vec![tier("memory", 0, 0), tier("origin", 2, 99)],
+            fell_back: None,
         };
         let line = cold_start_line("id", &start);
         assert_eq!(

@@ -8,6 +8,8 @@ use super::mounts::{ImageMounts, MountError, MountedTree, failed};
 use api::{ImageAddress, TierBytes};
 use chunk::Account;
 use std::collections::HashMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,9 +56,11 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// Uses a directory, from which it takes away what a dead process left mounted. Blocks.
+    /// Uses a directory, which only its owner may enter (snapshots are mounted in it, with all that processes knew), and
+    /// takes away what a dead process left mounted there. Blocks.
     pub(crate) fn open(mounts: Arc<dyn ImageMounts>, directory: PathBuf) -> Result<Self, MountError> {
         std::fs::create_dir_all(&directory).map_err(failed("create", &directory))?;
+        std::fs::set_permissions(&directory, Permissions::from_mode(0o700)).map_err(failed("protect", &directory))?;
         mounts.clear(&directory)?;
         Ok(Self {
             mounts,

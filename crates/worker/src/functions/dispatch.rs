@@ -3,9 +3,10 @@
 use super::devices::Devices;
 use super::environment::Environment;
 use super::job::Job;
-use super::pool::{Choice, Demand, EnvironmentId, Patience, Pool, WaitId};
+use super::pool::{Choice, Demand, EnvironmentId, Patience, Pool, START_COUNTS, WaitId};
 use super::sandboxes::Sandboxes;
 use super::settings::FunctionSettings;
+use super::snapshots::Snapshots;
 use api::{InvokeError, Lease, LogBatch};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub(crate) struct Machine {
     pub(crate) settings: FunctionSettings,
     pub(crate) devices: Devices,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) snapshots: Snapshots,
     pub(crate) logs: mpsc::Sender<LogBatch>,
     pool: Mutex<Pool<Handle, Job>>,
     /// Told when an environment is gone.
@@ -67,6 +69,7 @@ impl Machine {
             settings: parts.settings,
             devices: parts.devices,
             sandboxes: parts.sandboxes,
+            snapshots: parts.snapshots,
             logs: parts.logs,
             pool: Mutex::new(parts.pool),
             gone: Notify::new(),
@@ -99,6 +102,7 @@ impl Machine {
                     return self.start(id, job);
                 }
                 Choice::Wait(id) => return self.give_up_later(lease.revision.clone(), id),
+                Choice::Queued => return,
                 Choice::Full(job, shortage) => return job.refuse(InvokeError::NoCapacity(shortage.to_string())),
                 Choice::Closed(job) => return job.refuse(InvokeError::ShuttingDown),
             }
@@ -114,6 +118,7 @@ impl Machine {
     pub(crate) fn remove(self: &Arc<Self>, id: EnvironmentId) {
         self.pool().remove(id);
         self.gone.notify_waiters();
+        self.start_waiting_later();
         self.replenish_later();
     }
 
@@ -134,6 +139,36 @@ impl Machine {
         let environment = Environment::new(Arc::clone(self), id, Arc::clone(&job.lease), orders);
         // It is owned by its place in the pool, and awaited by `wait_until_empty`.
         tokio::spawn(environment.live(job));
+        let machine = Arc::clone(self);
+        // Ends after that; there is one for each start.
+        tokio::spawn(async move {
+            tokio::time::sleep(START_COUNTS).await;
+            machine.pool().end_start(id);
+            machine.start_waiting();
+        });
+    }
+
+    /// An environment has initialised and serves the event that it was started for.
+    pub(crate) fn serving(self: &Arc<Self>, id: EnvironmentId) {
+        self.pool().serving(id);
+        self.start_waiting();
+    }
+
+    /// Starts environments for events whose turn it is.
+    fn start_waiting(self: &Arc<Self>) {
+        loop {
+            let next = self.pool().take_startable();
+            let Some(job) = next else { return };
+            self.dispatch(job, Patience::None);
+        }
+    }
+
+    /// The same from a task of its own: an environment that is dropped with its runtime starts no other.
+    fn start_waiting_later(self: &Arc<Self>) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let machine = Arc::clone(self);
+            runtime.spawn(async move { machine.start_waiting() });
+        }
     }
 
     /// Says how to reach a new environment, and how many events it takes.
@@ -167,6 +202,7 @@ pub(crate) struct MachineParts {
     pub(crate) settings: FunctionSettings,
     pub(crate) devices: Devices,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) snapshots: Snapshots,
     pub(crate) logs: mpsc::Sender<LogBatch>,
     pub(crate) pool: Pool<Handle, Job>,
 }

@@ -11,7 +11,7 @@ use super::life::{Attempt, Event, Life, Motion};
 use super::log::Log;
 use super::pool::{Death, EnvironmentId, Next, Patience};
 use super::processes::{Heard, Processes};
-use crate::runtime_api::{ExtensionReport, RuntimeEvent, ShutdownReason};
+use crate::runtime_api::{ExtensionReport, RestoreNext, RuntimeEvent, ShutdownReason};
 use api::{Initialization, InvokeError, Lease};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +44,8 @@ pub(crate) struct Environment {
     pub(super) memory_peak: (u64, Option<Instant>),
     pub(super) shutdown: ShutdownReason,
     pub(super) sandboxes_made: u32,
+    /// What its runtime's question for a restore is answered.
+    pub(super) restore_next: RestoreNext,
     /// When it was ready, if it was started ahead.
     up: Option<Instant>,
 }
@@ -56,6 +58,10 @@ impl Environment {
         orders: mpsc::Receiver<Order>,
     ) -> Self {
         let log = Log::new(&lease, machine.logs.clone());
+        let restore_next = match lease.initialization {
+            Initialization::SnapStart => RestoreNext::AtOnce,
+            Initialization::OnDemand | Initialization::Provisioned => RestoreNext::Unknown,
+        };
         Self {
             machine,
             id,
@@ -68,6 +74,7 @@ impl Environment {
             memory_peak: (0, None),
             shutdown: ShutdownReason::Spindown,
             sandboxes_made: 0,
+            restore_next,
             up: None,
         }
     }
@@ -75,7 +82,7 @@ impl Environment {
     /// All of its life, which begins with the event that it is started for.
     pub(crate) async fn live(mut self, job: Job) {
         if let Some((job, begun)) = self.start(job).await {
-            self.machine.pool().serving(self.id);
+            self.machine.serving(self.id);
             self.serve(job, Some(begun)).await;
             while let Some(job) = self.rest().await {
                 self.serve(job, None).await;
@@ -208,7 +215,7 @@ impl Environment {
     }
 
     /// Ends the processes, hands back what came too late, and leaves nothing. `why` is what to say if it failed.
-    async fn end(mut self, why: &str) {
+    pub(super) async fn end(mut self, why: &str) {
         // From here on nobody sends it anything.
         self.machine.pool().leave(self.id);
         if self.stays() && self.life == Life::Failed {

@@ -73,13 +73,17 @@ impl Failure {
 
     /// What to say of an environment that nobody waits for: the error's type, and the runtime's own words if it has any.
     pub(crate) fn init_reason(&self) -> String {
+        format!("{}: {}", self.error_type(), self.init_message())
+    }
+
+    /// The second half of [`Self::init_reason`].
+    pub(crate) fn init_message(&self) -> String {
         let said = match self {
             Self::InitError { body, .. } => serde_json::from_slice::<serde_json::Value>(body).ok(),
             _ => None,
         };
         let message = said.as_ref().and_then(|said| said["errorMessage"].as_str());
-        let message = message.map_or_else(|| self.reason(), |message| message.chars().take(REASON_MAX).collect());
-        format!("{}: {message}", self.error_type())
+        message.map_or_else(|| self.reason(), |message| message.chars().take(REASON_MAX).collect())
     }
 
     /// What the caller gets.

@@ -33,6 +33,7 @@ mod records;
 mod sandboxes;
 mod serve;
 mod settings;
+mod snapshots;
 mod start;
 mod telemetry;
 #[cfg(test)]
@@ -42,14 +43,18 @@ mod variables;
 pub use mounts::{Connect, DaemonMounts, ImageMounts, MountError, MountedTree};
 pub use settings::{FileSystem, FunctionSettings};
 
-use api::{Invocation, InvokeError, Lease, LogBatch, ProvisionReport, ProvisionTarget, Reply, Worker, WorkerReport};
+use api::{
+    Invocation, InvokeError, Lease, LogBatch, ProvisionReport, ProvisionTarget, Reply, SnapshotFailure, TakenSnapshot,
+    Worker, WorkerReport,
+};
 use async_trait::async_trait;
 use devices::Devices;
 use dispatch::{Machine, MachineParts, Order, tell};
 use job::Job;
-use pool::{Limits, Patience, Pool};
+use pool::{Limits, Patience, Pool, starts_max};
 use sandbox::{SandboxError, SpawnerSettings};
 use sandboxes::Sandboxes;
+use snapshots::Snapshots;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +73,8 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 pub struct FunctionsParts {
     /// Where images come from.
     pub mounts: Arc<dyn ImageMounts>,
-    /// A directory of its own for mounts, such as `DATA/functions/mounts`; what is mounted under it is taken away.
+    /// A directory of its own for mounts, such as `DATA/functions/mounts`; what is mounted under it is taken away. Beside it
+    /// lies `snapshots`, for snapshots that are being taken; what is in it is removed.
     pub mounts_directory: PathBuf,
     /// How the process that makes sandboxes is started.
     pub spawner: SpawnerSettings,
@@ -109,20 +115,24 @@ impl Functions {
             settings,
             logs,
         } = parts;
+        let criu = settings.criu.clone();
         let open = move || -> Result<_, FunctionsError> {
             // First: it ends the sandboxes of a predecessor, which hold its mounts.
             let sandboxes = Sandboxes::start(spawner)?;
-            Ok((sandboxes, Devices::open(mounts, mounts_directory)?))
+            let snapshots = Snapshots::open(mounts_directory.with_file_name("snapshots"), criu)?;
+            Ok((sandboxes, snapshots, Devices::open(mounts, mounts_directory)?))
         };
-        let (sandboxes, devices) = tokio::task::spawn_blocking(open).await??;
+        let (sandboxes, snapshots, devices) = tokio::task::spawn_blocking(open).await??;
         let pool = Pool::new(Limits {
             environments_max: settings.environments_max,
             memory_mb_max: settings.memory_mb_max,
+            starts_max: starts_max(),
         });
         let machine = Arc::new(Machine::new(MachineParts {
             settings,
             devices,
             sandboxes,
+            snapshots,
             logs,
             pool,
         }));
@@ -181,6 +191,10 @@ impl Worker for Functions {
     async fn retire(&self, arn: &str, revisions_kept: &[String]) {
         let idle = self.machine.pool().retire(arn, revisions_kept);
         tell(idle, || Order::Stop);
+    }
+
+    async fn snapshot(&self, lease: Arc<Lease>) -> Result<TakenSnapshot, SnapshotFailure> {
+        self.machine.snapshot(&lease).await
     }
 
     async fn provision(&self, arn: &str, targets: Vec<ProvisionTarget>) {

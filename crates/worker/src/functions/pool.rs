@@ -8,14 +8,16 @@
 //! event, and a caller that invokes again at once would otherwise start an environment for nothing. When no room is
 //! left, idle environments of other revisions make place, those used longest ago first.
 //!
-//! Environments of functions that ask for it take several events at once: see `seats`.
+//! Environments of functions that ask for it take several events at once: see `seats`. How many start at once: `starts`.
 //!
 //! Environments that were started ahead serve first and make place for nobody; `provisioned` says how many there are.
 
 mod provisioned;
 mod seats;
+mod starts;
 
 pub(crate) use provisioned::{Death, Fresh};
+pub(crate) use starts::{START_COUNTS, starts_max};
 
 use provisioned::Target;
 use std::collections::{HashMap, VecDeque};
@@ -54,6 +56,8 @@ pub(crate) enum Patience {
 pub(crate) struct Limits {
     pub(crate) environments_max: usize,
     pub(crate) memory_mb_max: u64,
+    /// Environments on their way up for an event at once; see `starts`.
+    pub(crate) starts_max: usize,
 }
 
 /// Who serves an event. `H` is a handle of an environment, `J` the event.
@@ -65,6 +69,8 @@ pub(crate) enum Choice<H, J> {
     Start { id: EnvironmentId, evicted: Vec<H>, job: J },
     /// It was put in line; [`Pool::give_up_waiting`] takes it out.
     Wait(WaitId),
+    /// It was put in line, because many environments are starting; [`Pool::take_startable`] gives it when it is its turn.
+    Queued,
     /// No room.
     Full(J, Shortage),
     /// The worker is ending.
@@ -124,8 +130,12 @@ enum Origin {
 struct Entry<H> {
     handle: Option<H>,
     origin: Origin,
+    /// It counts among the starts.
+    is_start: bool,
     /// It has been released once.
     is_up: bool,
+    /// It has had an event after it came up.
+    has_served: bool,
     /// Events that it takes at once; 1 of most.
     seats: usize,
     /// Events that it has, where it takes several.
@@ -141,6 +151,8 @@ struct Entry<H> {
 
 #[derive(Debug)]
 struct Revision<J> {
+    /// Whose it is.
+    arn: String,
     /// Used last at the end.
     idle: Vec<EnvironmentId>,
     /// The same of those that were started ahead.
@@ -151,8 +163,17 @@ struct Revision<J> {
     settling: usize,
     /// Busy ones that take another event beside those that they have.
     open: Vec<EnvironmentId>,
-    waiting: VecDeque<(WaitId, J)>,
+    waiting: VecDeque<Waiting<J>>,
     environments: usize,
+}
+
+/// An event in line.
+#[derive(Debug)]
+struct Waiting<J> {
+    id: WaitId,
+    job: J,
+    /// It waits for its turn to start an environment, and not only for one that has just answered.
+    is_to_start: bool,
 }
 
 /// The environments of a machine.
@@ -169,6 +190,8 @@ pub(crate) struct Pool<H, J> {
     /// Of all entries that are not leaving.
     memory_mb: u64,
     count: usize,
+    /// Environments on their way up for an event that count against [`Limits::starts_max`].
+    starts: usize,
     started: u64,
     clock: u64,
     is_closed: bool,
@@ -185,6 +208,7 @@ impl<H: Clone, J> Pool<H, J> {
             changes: 1,
             memory_mb: 0,
             count: 0,
+            starts: 0,
             started: 0,
             clock: 0,
             is_closed: false,
@@ -205,6 +229,7 @@ impl<H: Clone, J> Pool<H, J> {
             if let Some(id) = revision.idle_ahead.pop().or_else(|| revision.idle.pop()) {
                 let entry = self.entries.get_mut(&id).expect("what is idle is known");
                 entry.phase = Phase::Busy;
+                entry.has_served = true;
                 entry.used = self.clock;
                 let handle = entry.handle.clone().expect("what is idle was introduced");
                 let origin = entry.origin;
@@ -214,9 +239,17 @@ impl<H: Clone, J> Pool<H, J> {
             }
             if demand.patience == Patience::Some && revision.waiting.len() < revision.settling {
                 let id = WaitId(self.clock);
-                revision.waiting.push_back((id, job));
+                revision.waiting.push_back(Waiting {
+                    id,
+                    job,
+                    is_to_start: false,
+                });
                 return Choice::Wait(id);
             }
+        }
+        if self.starts >= self.limits.starts_max {
+            self.wait_to_start(demand, job);
+            return Choice::Queued;
         }
         match self.make_room(u64::from(demand.memory_mb)) {
             Ok(evicted) => {
@@ -229,6 +262,19 @@ impl<H: Clone, J> Pool<H, J> {
             }
             Err(shortage) => Choice::Full(job, shortage),
         }
+    }
+
+    /// A new environment that serves no event, with those that are to end first; without a shortage, the worker is ending.
+    pub(crate) fn start_beside(&mut self, demand: Demand<'_>) -> Result<(EnvironmentId, Vec<H>), Option<Shortage>> {
+        if self.is_closed {
+            return Err(None);
+        }
+        self.clock += 1;
+        let evicted = self.make_room(u64::from(demand.memory_mb)).map_err(Some)?;
+        let id = self.add(demand, Origin::Event);
+        // Nobody waits for it, and it may initialise for minutes.
+        self.end_start(id);
+        Ok((id, evicted))
     }
 
     /// Says how to reach an environment that [`Choice::Start`] named.
@@ -263,7 +309,7 @@ impl<H: Clone, J> Pool<H, J> {
         self.set_phase(id, Phase::Idle);
         self.came_up(id);
         let revision = self.revision_of(id);
-        if let Some((_, job)) = revision.waiting.pop_front() {
+        if let Some(Waiting { job, .. }) = revision.waiting.pop_front() {
             self.set_phase(id, Phase::Busy);
             self.count_use_of(id);
             return Next::Serve(job);
@@ -302,8 +348,8 @@ impl<H: Clone, J> Pool<H, J> {
     /// Takes an event out of the line; `None` when it is being served.
     pub(crate) fn give_up_waiting(&mut self, revision: &str, id: WaitId) -> Option<J> {
         let entry = self.revisions.get_mut(revision)?;
-        let place = entry.waiting.iter().position(|(waiting, _)| *waiting == id)?;
-        let job = entry.waiting.remove(place).map(|(_, job)| job);
+        let place = entry.waiting.iter().position(|waiting| waiting.id == id)?;
+        let job = entry.waiting.remove(place).map(|waiting| waiting.job);
         if entry.environments == 0 && entry.waiting.is_empty() {
             self.revisions.remove(revision);
         }
@@ -341,7 +387,7 @@ impl<H: Clone, J> Pool<H, J> {
         let lines = self.revisions.values_mut();
         lines
             .flat_map(|revision| revision.waiting.drain(..))
-            .map(|(_, job)| job)
+            .map(|waiting| waiting.job)
             .collect()
     }
 
@@ -374,26 +420,16 @@ impl<H: Clone, J> Pool<H, J> {
     fn add(&mut self, demand: Demand<'_>, origin: Origin) -> EnvironmentId {
         self.started += 1;
         let id = EnvironmentId(self.started);
-        let revision: Arc<str> = match self.revisions.get_key_value(demand.revision) {
-            Some((revision, _)) => Arc::clone(revision),
-            None => demand.revision.into(),
-        };
-        let line = self.revisions.entry(Arc::clone(&revision)).or_insert_with(|| Revision {
-            idle: Vec::new(),
-            idle_ahead: Vec::new(),
-            ahead_starting: 0,
-            ahead_ready: 0,
-            settling: 0,
-            open: Vec::new(),
-            waiting: VecDeque::new(),
-            environments: 0,
-        });
+        let revision = self.line(demand);
+        let line = self.revisions.get_mut(&revision).expect("it has a line now");
         line.environments += 1;
         line.ahead_starting += usize::from(origin == Origin::Ahead);
         let entry = Entry {
             handle: None,
             origin,
+            is_start: origin == Origin::Event,
             is_up: false,
+            has_served: false,
             seats: 1,
             taken: 0,
             arn: demand.arn.to_owned(),
@@ -405,8 +441,30 @@ impl<H: Clone, J> Pool<H, J> {
         };
         self.memory_mb += entry.memory_mb;
         self.count += 1;
+        self.starts += usize::from(entry.is_start);
         self.entries.insert(id, entry);
         id
+    }
+
+    /// The name of a revision, which has a line from now on.
+    fn line(&mut self, demand: Demand<'_>) -> Arc<str> {
+        if let Some((revision, _)) = self.revisions.get_key_value(demand.revision) {
+            return Arc::clone(revision);
+        }
+        let revision: Arc<str> = demand.revision.into();
+        let line = Revision {
+            arn: demand.arn.to_owned(),
+            idle: Vec::new(),
+            idle_ahead: Vec::new(),
+            ahead_starting: 0,
+            ahead_ready: 0,
+            settling: 0,
+            open: Vec::new(),
+            waiting: VecDeque::new(),
+            environments: 0,
+        };
+        self.revisions.insert(Arc::clone(&revision), line);
+        revision
     }
 
     /// Lets idle environments go until there is room; gives them, or changes nothing when that is not enough.
@@ -414,6 +472,7 @@ impl<H: Clone, J> Pool<H, J> {
         let Limits {
             environments_max,
             memory_mb_max,
+            ..
         } = self.limits;
         let has_room =
             |count: usize, used: u64| count < environments_max && used.saturating_add(memory_mb) <= memory_mb_max;
@@ -479,6 +538,9 @@ impl<H: Clone, J> Pool<H, J> {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if phase != Phase::Starting {
+            self.starts -= usize::from(std::mem::take(&mut entry.is_start));
+        }
         let before = std::mem::replace(&mut entry.phase, phase);
         if before == Phase::Leaving {
             entry.phase = Phase::Leaving;

@@ -5,12 +5,16 @@ use super::failure::{Failure, HowEnded};
 use super::log::Log;
 use super::output::{Outputs, Writer};
 use super::records::Record;
+use super::snapshots::SnapshotTools;
 use super::telemetry;
-use crate::runtime_api::{RuntimeAnswer, RuntimeApi, RuntimeApiParts, RuntimeEvent};
-use sandbox::{ProcessSpec, Sandbox, SandboxError, Usage};
+use crate::runtime_api::{
+    KeptConnection, KeptError, RestoreNext, RuntimeAnswer, RuntimeApi, RuntimeApiParts, RuntimeEvent,
+};
+use sandbox::{Identity, ProcessSpec, Sandbox, SandboxError, Usage};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -21,6 +25,9 @@ pub(crate) struct Processes {
     events: mpsc::Receiver<RuntimeEvent>,
     exits: Exits,
     outputs: Outputs,
+    /// The runtime's, if its process is to be written to a snapshot.
+    identity: Option<Identity>,
+    is_for_snapshot: bool,
 }
 
 /// Something that happened in an environment.
@@ -41,6 +48,7 @@ impl Processes {
     pub(crate) fn new(mut sandbox: Sandbox, parts: RuntimeApiParts) -> io::Result<Self> {
         let listener = sandbox.take_listener().ok_or(io::ErrorKind::NotConnected)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        let is_for_snapshot = parts.restore == RestoreNext::Held;
         let (api, events) = RuntimeApi::serve(listener, parts);
         Ok(Self {
             sandbox: Arc::new(sandbox),
@@ -48,6 +56,8 @@ impl Processes {
             events,
             exits: Exits::default(),
             outputs: Outputs::default(),
+            identity: None,
+            is_for_snapshot,
         })
     }
 
@@ -56,12 +66,75 @@ impl Processes {
         let sandbox = Arc::clone(&self.sandbox);
         let started = spawn_blocking(move || sandbox.spawn(&process)).await;
         let process = started.map_err(io::Error::other)??;
+        if self.is_for_snapshot && who == Who::Runtime {
+            self.identity = Some(self.sandbox.identity(&process)?);
+        }
         let writer = match who {
             Who::Runtime => Writer::Function,
             Who::Extension(_) => Writer::Extension,
         };
         self.outputs.add(process.output, writer)?;
         self.exits.add(who, process.id, process.exit)?;
+        Ok(())
+    }
+
+    /// Writes the runtime's process, which waits, to an empty directory that all can read; gives what its connections wait
+    /// for. Nothing runs any more then.
+    pub(crate) async fn checkpoint(
+        &mut self,
+        tools: SnapshotTools,
+        directory: PathBuf,
+    ) -> Result<Vec<KeptConnection>, CheckpointError> {
+        let identity = self.identity.ok_or(CheckpointError::NoRuntime)?;
+        let connections = self.note_connections().await?;
+        let sandbox = Arc::clone(&self.sandbox);
+        let write = move || sandbox.checkpoint((&tools.spawner, &tools.criu), &identity, &directory);
+        spawn_blocking(write).await.map_err(io::Error::other)??;
+        if !self.api.is_as_noted() {
+            return Err(KeptError::Talks("something came while it was written".to_owned()).into());
+        }
+        Ok(connections)
+    }
+
+    /// A connection may be ending just now, which takes a moment to be seen on this side.
+    async fn note_connections(&self) -> Result<Vec<KeptConnection>, KeptError> {
+        for _ in 1..NOTES_MAX {
+            if let Ok(noted) = self.api.note_connections() {
+                return Ok(noted);
+            }
+            tokio::time::sleep(NOTE_PAUSE).await;
+        }
+        self.api.note_connections()
+    }
+
+    /// Puts the process of a snapshot's directory into the sandbox, in which nothing has been started, and goes on with
+    /// its connections.
+    pub(crate) async fn restore(
+        &mut self,
+        tools: SnapshotTools,
+        directory: PathBuf,
+        connections: Vec<KeptConnection>,
+    ) -> Result<(), SpawnError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        let restore = move || -> Result<_, SpawnError> {
+            let dialer = sandbox.dialer()?;
+            let rebuild = |kept: KeptConnection| {
+                let stream = kept.connection.rebuild(&dialer)?;
+                stream.set_nonblocking(true)?;
+                Ok((stream, kept.come))
+            };
+            // Before the process, whose ends look for these; served after it, when there is somebody to answer.
+            let streams = connections.into_iter().map(rebuild).collect::<io::Result<Vec<_>>>()?;
+            let process = sandbox.restore((&tools.spawner, &tools.criu), &directory)?;
+            Ok((process, streams))
+        };
+        let (process, streams) = spawn_blocking(restore).await.map_err(io::Error::other)??;
+        self.outputs.add(process.output, Writer::Function)?;
+        self.exits.add(Who::Runtime, process.id, process.exit)?;
+        let streams = streams
+            .into_iter()
+            .map(|(stream, come)| Ok((tokio::net::TcpStream::from_std(stream)?, come)));
+        self.api.resume(streams.collect::<io::Result<_>>()?);
         Ok(())
     }
 
@@ -174,6 +247,23 @@ impl Processes {
 
 /// Source: signal(7).
 const SIGTERM: i32 = 15;
+
+/// How often connections are looked at that cannot be noted, and how long in between: a second in all.
+const NOTES_MAX: u32 = 100;
+const NOTE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a process could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    #[error("no runtime has been started")]
+    NoRuntime,
+    #[error(transparent)]
+    Connections(#[from] KeptError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("cannot write the snapshot: {0}")]
+    Interrupted(#[from] io::Error),
+}
 
 /// Why a process was not started.
 #[derive(Debug, thiserror::Error)]

@@ -48,8 +48,43 @@ pub(crate) enum Record<'a> {
         outcome: &'a Outcome,
         report: &'a Report,
         /// Set for the invocation that a new environment was started for.
-        init: Option<Duration>,
+        init: Option<ComeUp>,
     },
+    /// A restore from a snapshot begins.
+    RestoreStart {
+        /// The managed runtime's name.
+        runtime: Option<&'a str>,
+        function: (&'a str, &'a str),
+    },
+    /// The runtime has run its hooks, or failed to.
+    RestoreRuntimeDone { outcome: &'a Outcome },
+    /// The restore is over.
+    RestoreReport { outcome: &'a Outcome, duration: Duration },
+}
+
+/// How a new environment came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ComeUp {
+    /// It initialised, in so long.
+    Initialized(Duration),
+    /// It was restored from a snapshot: in all, and from the moment when its runtime could go on.
+    Restored { duration: Duration, billed: Duration },
+}
+
+impl ComeUp {
+    pub(crate) const fn duration(self) -> Duration {
+        match self {
+            Self::Initialized(duration) | Self::Restored { duration, .. } => duration,
+        }
+    }
+
+    /// What of it is billed.
+    pub(crate) const fn billed(self) -> Duration {
+        match self {
+            Self::Initialized(duration) => duration,
+            Self::Restored { billed, .. } => billed,
+        }
+    }
 }
 
 /// Which time an environment initialises.
@@ -121,6 +156,9 @@ impl Record<'_> {
             Self::Start { .. } => "platform.start",
             Self::RuntimeDone { .. } => "platform.runtimeDone",
             Self::Report { .. } => "platform.report",
+            Self::RestoreStart { .. } => "platform.restoreStart",
+            Self::RestoreRuntimeDone { .. } => "platform.restoreRuntimeDone",
+            Self::RestoreReport { .. } => "platform.restoreReport",
         }
     }
 
@@ -134,19 +172,19 @@ impl Record<'_> {
             }
         };
         match self {
-            Self::InitStart { .. } | Self::Start { .. } => SystemLevel::Info,
-            Self::InitRuntimeDone { outcome, .. } | Self::RuntimeDone { outcome, .. } => {
-                of(outcome, SystemLevel::Debug)
-            }
+            Self::InitStart { .. } | Self::Start { .. } | Self::RestoreStart { .. } => SystemLevel::Info,
+            Self::InitRuntimeDone { outcome, .. }
+            | Self::RuntimeDone { outcome, .. }
+            | Self::RestoreRuntimeDone { outcome } => of(outcome, SystemLevel::Debug),
             Self::InitReport {
                 outcome,
                 initialization,
                 ..
             } => match initialization {
                 Initialization::OnDemand => of(outcome, SystemLevel::Debug),
-                Initialization::Provisioned => of(outcome, SystemLevel::Info),
+                Initialization::Provisioned | Initialization::SnapStart => of(outcome, SystemLevel::Info),
             },
-            Self::Report { outcome, .. } => of(outcome, SystemLevel::Info),
+            Self::Report { outcome, .. } | Self::RestoreReport { outcome, .. } => of(outcome, SystemLevel::Info),
         }
     }
 
@@ -154,7 +192,11 @@ impl Record<'_> {
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::InitStart { runtime, .. } => runtime.map(|runtime| format!("INIT_START Runtime Version: {runtime}")),
-            Self::InitRuntimeDone { .. } | Self::RuntimeDone { .. } => None,
+            Self::RestoreStart { runtime, .. } => {
+                runtime.map(|runtime| format!("RESTORE_START Runtime Version: {runtime}"))
+            }
+            Self::RestoreReport { outcome, duration } => Some(restore_report_line(outcome, *duration)),
+            Self::InitRuntimeDone { .. } | Self::RuntimeDone { .. } | Self::RestoreRuntimeDone { .. } => None,
             Self::InitReport {
                 phase,
                 outcome,
@@ -190,6 +232,20 @@ impl Record<'_> {
                     record["runtimeVersion"] = json!(runtime);
                 }
                 record
+            }
+            Self::RestoreStart {
+                runtime,
+                function: (name, version),
+            } => {
+                let mut record = json!({"functionName": name, "functionVersion": version});
+                if let Some(runtime) = runtime {
+                    record["runtimeVersion"] = json!(runtime);
+                }
+                record
+            }
+            Self::RestoreRuntimeDone { outcome } => with_outcome(outcome, json!({})),
+            Self::RestoreReport { outcome, duration } => {
+                with_outcome(outcome, json!({"metrics": {"durationMs": milliseconds(*duration)}}))
             }
             Self::InitRuntimeDone {
                 initialization,
@@ -265,7 +321,20 @@ fn init_report_line(phase: InitPhase, outcome: &Outcome, duration: Duration) -> 
     line
 }
 
-fn report_line(request_id: &str, outcome: &Outcome, report: &Report, init: Option<Duration>) -> String {
+fn restore_report_line(outcome: &Outcome, duration: Duration) -> String {
+    let mut line = format!("RESTORE_REPORT Restore Duration: {:.2} ms", milliseconds(duration));
+    match outcome {
+        Outcome::Success => {}
+        Outcome::Timeout => line.push_str("\tStatus: timeout"),
+        Outcome::Error { error_type } | Outcome::Failure { error_type } => {
+            line.push_str("\tStatus: error\tError Type: ");
+            line.push_str(error_type);
+        }
+    }
+    line
+}
+
+fn report_line(request_id: &str, outcome: &Outcome, report: &Report, init: Option<ComeUp>) -> String {
     use std::fmt::Write;
     let mut line = format!(
         "REPORT RequestId: {request_id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB\t",
@@ -274,9 +343,16 @@ fn report_line(request_id: &str, outcome: &Outcome, report: &Report, init: Optio
         report.memory_mb,
         report.memory_used_mb,
     );
-    let written = init.map_or(Ok(()), |init| {
-        write!(line, "Init Duration: {:.2} ms\t", milliseconds(init))
-    });
+    let written = match init {
+        None => Ok(()),
+        Some(ComeUp::Initialized(init)) => write!(line, "Init Duration: {:.2} ms\t", milliseconds(init)),
+        Some(ComeUp::Restored { duration, billed }) => write!(
+            line,
+            "Restore Duration: {:.2} ms\tBilled Restore Duration: {} ms\t",
+            milliseconds(duration),
+            whole_milliseconds(billed)
+        ),
+    };
     let written = written.and_then(|()| match outcome {
         // The function's own errors are no affair of the platform's.
         Outcome::Success | Outcome::Error { .. } => Ok(()),
@@ -287,15 +363,20 @@ fn report_line(request_id: &str, outcome: &Outcome, report: &Report, init: Optio
     line
 }
 
-fn metrics(report: &Report, init: Option<Duration>) -> Value {
+fn metrics(report: &Report, init: Option<ComeUp>) -> Value {
     let mut metrics = json!({
         "durationMs": milliseconds(report.duration),
         "billedDurationMs": u64::try_from(report.billed.as_millis()).unwrap_or(u64::MAX),
         "memorySizeMB": report.memory_mb,
         "maxMemoryUsedMB": report.memory_used_mb,
     });
-    if let Some(init) = init {
-        metrics["initDurationMs"] = json!(milliseconds(init));
+    match init {
+        None => {}
+        Some(ComeUp::Initialized(init)) => metrics["initDurationMs"] = json!(milliseconds(init)),
+        Some(ComeUp::Restored { duration, billed }) => {
+            metrics["restoreDurationMs"] = json!(milliseconds(duration));
+            metrics["billedRestoreDurationMs"] = json!(whole_milliseconds(billed));
+        }
     }
     metrics
 }
@@ -312,6 +393,11 @@ fn with_outcome(outcome: &Outcome, mut record: Value) -> Value {
     record
 }
 
+/// As it is billed: every millisecond that has begun.
+fn whole_milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 /// With the three decimals that Lambda's records have.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
@@ -319,7 +405,7 @@ fn milliseconds(duration: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{InitPhase, Outcome, Record, SystemLevel};
+    use super::{ComeUp, InitPhase, Outcome, Record, SystemLevel};
     use api::{Initialization, Report};
     use serde_json::json;
     use std::time::Duration;
@@ -334,7 +420,7 @@ mod tests {
         }
     }
 
-    fn check(outcome: &Outcome, init: Option<Duration>, expected: &str) {
+    fn check(outcome: &Outcome, init: Option<ComeUp>, expected: &str) {
         let report = report();
         let record = Record::Report {
             request_id: "id",
@@ -358,8 +444,16 @@ mod tests {
         check(&Outcome::Success, None, "");
         check(
             &Outcome::Success,
-            Some(Duration::from_millis(100)),
+            Some(ComeUp::Initialized(Duration::from_millis(100))),
             "Init Duration: 100.00 ms\t",
+        );
+        check(
+            &Outcome::Success,
+            Some(ComeUp::Restored {
+                duration: Duration::from_micros(84_120),
+                billed: Duration::from_micros(15_001),
+            }),
+            "Restore Duration: 84.12 ms\tBilled Restore Duration: 16 ms\t",
         );
         check(&failure, None, "Status: error\tError Type: Runtime.ExitError");
         check(&Outcome::Timeout, None, "Status: timeout");
@@ -373,7 +467,7 @@ mod tests {
             request_id: "id",
             outcome: &Outcome::Success,
             report: &report,
-            init: Some(Duration::from_millis(100)),
+            init: Some(ComeUp::Initialized(Duration::from_millis(100))),
         };
         let expected = json!({
             "requestId": "id",
@@ -381,6 +475,33 @@ mod tests {
             "metrics": {"durationMs": 1.234, "billedDurationMs": 102, "memorySizeMB": 128, "maxMemoryUsedMB": 30, "initDurationMs": 100.0},
         });
         assert_eq!(record.json(), expected);
+    }
+
+    #[test]
+    fn a_restore_has_lines_and_records() {
+        let start = Record::RestoreStart {
+            runtime: Some("python3.11"),
+            function: ("name", "7"),
+        };
+        assert_eq!(start.text().unwrap(), "RESTORE_START Runtime Version: python3.11");
+        let expected = json!({"functionName": "name", "functionVersion": "7", "runtimeVersion": "python3.11"});
+        assert_eq!(start.json(), expected);
+        let duration = Duration::from_micros(84_120);
+        let report = |outcome| Record::RestoreReport { outcome, duration };
+        let well = report(&Outcome::Success);
+        assert_eq!(well.text().unwrap(), "RESTORE_REPORT Restore Duration: 84.12 ms");
+        assert_eq!(
+            well.json(),
+            json!({"status": "success", "metrics": {"durationMs": 84.12}})
+        );
+        let slow = report(&Outcome::Timeout);
+        assert_eq!(
+            (slow.text().unwrap().as_str(), slow.level()),
+            (
+                "RESTORE_REPORT Restore Duration: 84.12 ms\tStatus: timeout",
+                SystemLevel::Warn
+            )
+        );
     }
 
     #[test]

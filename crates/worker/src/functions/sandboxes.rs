@@ -56,7 +56,8 @@ impl Sandboxes {
         }
     }
 
-    fn current(&self) -> Arc<Spawner> {
+    /// The one that makes sandboxes now.
+    pub(crate) fn current(&self) -> Arc<Spawner> {
         Arc::clone(&self.spawner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -11,7 +11,7 @@ use super::failure::{Failure, HowEnded};
 use super::job::{Answer, Caller, Job};
 use super::life::{Event, Life};
 use super::processes::Heard;
-use super::records::{Outcome, Record, end_line};
+use super::records::{ComeUp, Outcome, Record, end_line};
 use super::sandboxes::MB;
 use super::start::Begun;
 use crate::runtime_api::{RuntimeAnswer, RuntimeEvent, ShutdownReason, StreamEnd};
@@ -224,7 +224,7 @@ impl Environment {
         self.send_ending(serving, ending);
     }
 
-    fn write_end(&mut self, serving: &Serving, outcome: &Outcome, report: &Report, init: Option<Duration>) {
+    fn write_end(&mut self, serving: &Serving, outcome: &Outcome, report: &Report, init: Option<ComeUp>) {
         let request_id = &serving.invocation.request_id;
         let (processes, log) = self.parts();
         processes.drain(log);
@@ -275,9 +275,9 @@ impl Environment {
         });
     }
 
-    fn report(&self, duration: Duration, init: Option<Duration>) -> Report {
+    fn report(&self, duration: Duration, init: Option<ComeUp>) -> Report {
         let billed_init = match self.lease.initialization {
-            Initialization::OnDemand => init.unwrap_or_default(),
+            Initialization::OnDemand | Initialization::SnapStart => init.map_or(Duration::ZERO, ComeUp::billed),
             // Billed by the hour, elsewhere.
             Initialization::Provisioned => Duration::ZERO,
         };

@@ -26,6 +26,8 @@ pub struct FunctionSettings {
     pub mount_idle: Duration,
     /// Directories that functions share, by the ARN of the access point that functions name. Default: none.
     pub file_systems: BTreeMap<String, FileSystem>,
+    /// Trees that may hold a CRIU for snapshots, best first; see [`sandbox::Criu::open`]. Default: none, and no snapshots.
+    pub criu: Vec<PathBuf>,
 }
 
 /// A directory of this machine that functions share.
@@ -47,6 +49,7 @@ impl Default for FunctionSettings {
             linger: Duration::from_millis(5),
             mount_idle: Duration::from_secs(300),
             file_systems: BTreeMap::new(),
+            criu: Vec::new(),
         }
     }
 }

@@ -10,12 +10,15 @@ use super::failure::Failure;
 use super::job::Job;
 use super::life::Event;
 use super::processes::{Heard, Processes, SpawnError};
-use super::records::{InitPhase, Outcome, Record};
+use super::records::{ComeUp, InitPhase, Outcome, Record};
 use super::sandboxes::{Trees, overlay_source, processor_millis, sandbox_name, specification};
 use super::serve::refuse_with;
 use super::settings::FileSystem;
+use super::snapshots::{RestoreError, seeding};
 use super::variables::{extension_variables, runtime_variables};
-use crate::runtime_api::{FunctionDescription, RuntimeApiParts, RuntimeEvent, ShutdownReason, TooManyExtensions};
+use crate::runtime_api::{
+    FunctionDescription, RestoreNext, RuntimeApiParts, RuntimeEvent, ShutdownReason, TooManyExtensions,
+};
 use api::{Initialization, InvokeError, Lease, TierBytes};
 use sandbox::{Dialer, ProcessSpec, Sandbox, SandboxError, SharedDirectory};
 use std::collections::BTreeMap;
@@ -27,7 +30,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Longest initialisation ahead of need, which nobody waits for, unless the function's timeout is longer. Source:
 /// Lambda's developer guide, "Init phase".
-const INIT_PROVISIONED: Duration = Duration::from_secs(130);
+pub(super) const INIT_AHEAD: Duration = Duration::from_secs(130);
 
 /// An environment that is up, or was to be, for its first event.
 #[derive(Debug)]
@@ -37,15 +40,28 @@ pub(super) struct Begun {
     pub(super) reads: StartReads,
     /// From then on.
     pub(super) tiers: Option<JoinHandle<Vec<TierBytes>>>,
-    /// How long the init phase took; `None` when it was done once more, within the invocation.
-    pub(super) init: Option<Duration>,
+    /// How it came up before the invocation; `None` when it was initialised once more, within the invocation.
+    pub(super) init: Option<ComeUp>,
     /// When the invocation began, if that is before now.
     pub(super) invocation: Option<Instant>,
 }
 
+impl Begun {
+    /// Began when it was asked for.
+    pub(super) fn new(asked: Instant) -> Self {
+        Self {
+            clock: StartClock::new(asked),
+            reads: StartReads::default(),
+            tiers: None,
+            init: None,
+            invocation: None,
+        }
+    }
+}
+
 /// Why an environment did not come up.
 #[derive(Debug)]
-enum StartError {
+pub(super) enum StartError {
     /// The function's doing: its caller gets an answer.
     Function(Failure),
     /// Ours, or the image's.
@@ -72,13 +88,7 @@ enum PrepareError {
 impl Environment {
     /// Brings the environment up for an event. Gives nothing when that failed; the caller has its answer then.
     pub(super) async fn start(&mut self, job: Job) -> Option<(Job, Begun)> {
-        let mut begun = Begun {
-            clock: StartClock::new(job.asked),
-            reads: StartReads::default(),
-            tiers: None,
-            init: None,
-            invocation: None,
-        };
+        let mut begun = Begun::new(job.asked);
         match self.first_attempt(&mut begun).await {
             Ok(()) => return Some((job, begun)),
             Err(StartError::Worker(error)) => {
@@ -93,13 +103,7 @@ impl Environment {
 
     /// Brings the environment up ahead of events. The error says what failed, for whoever wants it there.
     pub(super) async fn start_ahead(&mut self) -> Result<(), String> {
-        let mut begun = Begun {
-            clock: StartClock::new(Instant::now()),
-            reads: StartReads::default(),
-            tiers: None,
-            init: None,
-            invocation: None,
-        };
+        let mut begun = Begun::new(Instant::now());
         let Err(error) = self.first_attempt(&mut begun).await else {
             // What it touches from now on belongs to no start. Ends within FIGURES_WAIT.
             tokio::spawn(begun.reads.finish());
@@ -113,12 +117,29 @@ impl Environment {
     }
 
     async fn first_attempt(&mut self, begun: &mut Begun) -> Result<(), StartError> {
+        if let Some(image) = self.lease.snapshot.clone()
+            && self.lease.initialization == Initialization::SnapStart
+        {
+            match self.restore(&image, begun).await {
+                Ok(()) => return Ok(()),
+                Err(RestoreError::Start(error)) => return Err(error),
+                Err(RestoreError::FellBack(reason)) => {
+                    let function = self.function_name();
+                    tracing::warn!(
+                        function,
+                        "an environment initialises instead of being restored: {reason}"
+                    );
+                    begun.clock.fell_back(reason);
+                    self.discard_processes().await;
+                }
+            }
+        }
         let limit = match self.lease.initialization {
-            Initialization::OnDemand => self.machine.settings.init,
-            Initialization::Provisioned => INIT_PROVISIONED.max(self.lease.timeout),
+            Initialization::OnDemand | Initialization::SnapStart => self.machine.settings.init,
+            Initialization::Provisioned => INIT_AHEAD.max(self.lease.timeout),
         };
         let init = self.initialize(InitPhase::Init, Limit::Init(limit), begun).await?;
-        begun.init = Some(init);
+        begun.init = Some(ComeUp::Initialized(init));
         Ok(())
     }
 
@@ -148,17 +169,13 @@ impl Environment {
     }
 
     /// From nothing to the first `next` of all; gives the time since the first process began.
-    async fn initialize(&mut self, phase: InitPhase, limit: Limit, begun: &mut Begun) -> Result<Duration, StartError> {
-        let parts = PrepareParts::of(self);
-        let prepared = tokio::select! {
-            biased;
-            () = killed(&mut self.orders) => return Err(StartError::Worker(Self::shutting_down())),
-            prepared = prepare(parts, begun) => prepared,
-        };
-        let prepared = prepared.map_err(|error| StartError::Worker(self.cannot_start(&error)))?;
-        self.sandboxes_made += 1;
-        self.devices = prepared.devices;
-        self.processes = Some(prepared.processes);
+    pub(super) async fn initialize(
+        &mut self,
+        phase: InitPhase,
+        limit: Limit,
+        begun: &mut Begun,
+    ) -> Result<Duration, StartError> {
+        let extensions = self.prepare(begun).await?;
         let lease = Arc::clone(&self.lease);
         let (processes, log) = self.parts();
         let begin_record = Record::InitStart {
@@ -169,18 +186,34 @@ impl Environment {
         };
         processes.record(log, &begin_record);
         let begin = Instant::now();
-        let result = self
-            .run_up(&prepared.extensions, begin + limit.left(begin), begun)
-            .await;
+        let result = self.run_up(&extensions, begin + limit.left(begin), begun).await;
         let result = result.map_err(|error| limit.name_timeout(error));
         self.report_init(phase, begin, &result);
         if result.is_ok() {
-            let share = processor_millis(self.lease.memory_mb);
-            self.parts().0.initialized(share);
+            // One that is to be written serves nothing, and has all of its processors for the writing.
+            if self.restore_next != RestoreNext::Held {
+                let share = processor_millis(self.lease.memory_mb);
+                self.parts().0.initialized(share);
+            }
             begun.clock.part("init", begin);
             begun.clock.initialized();
         }
         result.map(|()| begin.elapsed())
+    }
+
+    /// Mounts, sandbox and server; gives the extensions that are to be started.
+    pub(super) async fn prepare(&mut self, begun: &mut Begun) -> Result<Vec<String>, StartError> {
+        let parts = PrepareParts::of(self);
+        let prepared = tokio::select! {
+            biased;
+            () = killed(&mut self.orders) => return Err(StartError::Worker(Self::shutting_down())),
+            prepared = prepare(parts, begun) => prepared,
+        };
+        let prepared = prepared.map_err(|error| StartError::Worker(self.cannot_start(&error)))?;
+        self.sandboxes_made += 1;
+        self.devices = prepared.devices;
+        self.processes = Some(prepared.processes);
+        Ok(prepared.extensions)
     }
 
     /// Starts extensions, then the runtime, and waits until all of them ask for an event.
@@ -217,7 +250,7 @@ impl Environment {
                         begun.clock.part("runtime", begin);
                     }
                 }
-                Heard::Runtime(RuntimeEvent::AllIdle) => {
+                Heard::Runtime(RuntimeEvent::AllIdle | RuntimeEvent::Restorable) => {
                     self.happened(Event::Initialized);
                     return Ok(());
                 }
@@ -230,7 +263,9 @@ impl Environment {
     fn judge_init(&mut self, heard: Heard) -> Result<(), StartError> {
         let (processes, _) = self.parts();
         let failure = match heard {
-            Heard::Runtime(RuntimeEvent::InitError { error_type, body }) => Failure::InitError {
+            Heard::Runtime(
+                RuntimeEvent::InitError { error_type, body } | RuntimeEvent::RestoreError { error_type, body },
+            ) => Failure::InitError {
                 error_type: error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned()),
                 body,
             },
@@ -270,8 +305,12 @@ impl Environment {
 
     fn runtime_process(&self, environment: Vec<(String, String)>) -> ProcessSpec {
         let program = &self.lease.program;
+        let arguments = match self.lease.initialization {
+            Initialization::SnapStart => seeding(program.runtime.as_deref(), &program.arguments),
+            Initialization::OnDemand | Initialization::Provisioned => program.arguments.clone(),
+        };
         ProcessSpec {
-            arguments: program.arguments.clone(),
+            arguments,
             environment,
             working_directory: program.working_directory.clone(),
             user: program.user.clone(),
@@ -303,26 +342,30 @@ impl Environment {
     }
 
     fn cannot_start(&self, error: &dyn std::error::Error) -> InvokeError {
-        let mut reason = error.to_string();
-        // Errors of the sandbox keep the kernel's word as their source.
-        let mut source = error.source();
-        while let Some(error) = source {
-            let words = error.to_string();
-            if !reason.ends_with(&words) {
-                reason = format!("{reason}: {words}");
-            }
-            source = error.source();
-        }
         InvokeError::CannotStart {
             function: self.function_name(),
-            reason,
+            reason: with_sources(error),
         }
     }
 }
 
+/// What an error says, with what its sources say: errors of the sandbox keep the kernel's word there.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let words = error.to_string();
+        if !reason.ends_with(&words) {
+            reason = format!("{reason}: {words}");
+        }
+        source = error.source();
+    }
+    reason
+}
+
 /// How long an initialisation may take.
 #[derive(Clone, Copy, Debug)]
-enum Limit {
+pub(super) enum Limit {
     /// So long.
     Init(Duration),
     /// Until the function's timeout is over, which has begun.
@@ -359,6 +402,7 @@ struct PrepareParts {
     machine: Arc<Machine>,
     lease: Arc<Lease>,
     name: String,
+    restore: RestoreNext,
 }
 
 impl PrepareParts {
@@ -367,6 +411,7 @@ impl PrepareParts {
             machine: Arc::clone(&environment.machine),
             lease: Arc::clone(&environment.lease),
             name: sandbox_name(environment.id, environment.sandboxes_made),
+            restore: environment.restore_next,
         }
     }
 }
@@ -376,7 +421,7 @@ async fn prepare(parts: PrepareParts, begun: &mut Begun) -> Result<Prepared, Pre
     let devices = mount(&parts, &mut begun.reads).await?;
     begun.clock.part("mount", begin);
     let begin = Instant::now();
-    let (lease, held) = (Arc::clone(&parts.lease), devices.clone());
+    let (lease, held, restore) = (Arc::clone(&parts.lease), devices.clone(), parts.restore);
     let make = move || -> Result<(Sandbox, Vec<String>), PrepareError> {
         let trees = trees(&parts.lease, &held, &parts.machine.settings.file_systems)?;
         let extensions = extension_names(&trees.root, &trees.overlays);
@@ -387,7 +432,10 @@ async fn prepare(parts: PrepareParts, begun: &mut Begun) -> Result<Prepared, Pre
         Ok((sandbox, extensions))
     };
     let (sandbox, extensions) = spawn_blocking(make).await.map_err(io::Error::other)??;
-    let parts = api_parts(&lease, sandbox.dialer()?);
+    let parts = RuntimeApiParts {
+        restore,
+        ..api_parts(&lease, sandbox.dialer()?)
+    };
     let processes = Processes::new(sandbox, parts)?;
     begun.clock.part("sandbox", begin);
     processes.api.expect_extensions(extensions.clone())?;
@@ -452,11 +500,12 @@ fn api_parts(lease: &Lease, dialer: Dialer) -> RuntimeApiParts {
         },
         connector: Some(Arc::new(move |port| dialer.connect(port))),
         invocations_max: invocations_max(lease),
+        restore: RestoreNext::Unknown,
     }
 }
 
 /// Ends when the environment is to be killed; other orders cannot come before it is idle.
-async fn killed(orders: &mut mpsc::Receiver<Order>) {
+pub(super) async fn killed(orders: &mut mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         match order {
             Order::Kill => return,

@@ -80,13 +80,18 @@ fn reserved(lease: &Lease, log_stream: &str) -> Vec<(String, String)> {
             "AWS_LAMBDA_INITIALIZATION_TYPE",
             initialization_type(lease.initialization),
         ),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", &lease.logging.group),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
         ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS),
         ("AWS_REGION", &function.region),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
         ("LAMBDA_TASK_ROOT", "/var/task"),
     ]);
+    // Clones of a snapshot share their variables and no log stream; Lambda leaves both out, too.
+    if lease.initialization != Initialization::SnapStart {
+        variables.extend(pairs([
+            ("AWS_LAMBDA_LOG_GROUP_NAME", lease.logging.group.as_str()),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
+        ]));
+    }
     if let Some(runtime) = &lease.program.runtime {
         variables.extend(pairs([("AWS_EXECUTION_ENV", format!("AWS_Lambda_{runtime}").as_str())]));
     }
@@ -111,6 +116,7 @@ pub(crate) const fn initialization_type(initialization: Initialization) -> &'sta
     match initialization {
         Initialization::OnDemand => "on-demand",
         Initialization::Provisioned => "provisioned-concurrency",
+        Initialization::SnapStart => "snap-start",
     }
 }
 
@@ -125,7 +131,7 @@ fn pairs<const COUNT: usize>(pairs: [(&str, &str); COUNT]) -> Vec<(String, Strin
 mod tests {
     use super::{extension_variables, runtime_variables};
     use crate::functions::test_lease;
-    use api::LogFormat;
+    use api::{Initialization, LogFormat};
 
     fn check(runtime: Option<&str>, own: &[(&str, &str)], name: &str, expected: Option<&str>) {
         let mut lease = test_lease::lease("one");
@@ -170,6 +176,17 @@ mod tests {
         check(None, &[], "AWS_LAMBDA_LOG_STREAM_NAME", Some("2024/01/01/[1]aa"));
         check(None, &[], "AWS_LAMBDA_LOG_FORMAT", None);
         check(None, &[], "AWS_ACCESS_KEY_ID", None);
+    }
+
+    #[test]
+    fn what_clones_do_not_share_is_no_variable() {
+        let mut lease = test_lease::lease("one");
+        lease.initialization = Initialization::SnapStart;
+        let variables = runtime_variables(&lease, "stream");
+        let value = |wanted: &str| variables.iter().find(|(name, _)| name == wanted);
+        assert_eq!(value("AWS_LAMBDA_INITIALIZATION_TYPE").unwrap().1, "snap-start");
+        assert_eq!(value("AWS_LAMBDA_LOG_STREAM_NAME"), None);
+        assert_eq!(value("AWS_LAMBDA_LOG_GROUP_NAME"), None);
     }
 
     #[test]

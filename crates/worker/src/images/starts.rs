@@ -4,7 +4,6 @@ use super::{Attached, Images, not_mounted};
 use crate::error::WorkerError;
 use crate::handover::DeviceState;
 use crate::protocol::Selector;
-use block::kernel::LoopDevice;
 use chunk::Touch;
 use std::sync::Arc;
 
@@ -39,7 +38,9 @@ impl Images {
 
     fn end_start(&self, attached: &Attached) -> Result<u64, WorkerError> {
         if let Some(path) = &attached.loop_path {
-            LoopDevice::open(path)?.set_read_ahead(self.parts.settings.read_ahead_kb)?;
+            self.parts
+                .mounter
+                .set_read_ahead(path, self.parts.settings.read_ahead_kb)?;
         }
         Ok(self.learn(attached))
     }

@@ -27,6 +27,15 @@ pub(crate) enum RuntimeEvent {
         /// The runtime's JSON; `{"errorType", "errorMessage"}` where it sent nothing.
         body: Bytes,
     },
+    /// The runtime waits in `restore/next` to be written to a snapshot.
+    Restorable,
+    /// The runtime reported that a hook after the restore failed; its process usually exits next. As `InitError`.
+    RestoreError {
+        /// `Lambda-Runtime-Function-Error-Type`; at most 256 characters.
+        error_type: Option<String>,
+        /// The runtime's JSON; `{"errorType", "errorMessage"}` where it sent nothing.
+        body: Bytes,
+    },
     /// An extension reported an error: Lambda ends the environment.
     ExtensionFailed {
         /// Its name.

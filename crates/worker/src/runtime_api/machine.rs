@@ -10,10 +10,14 @@
 //! InitFailed            +---------------- Abandoned <--fail-- Queued, Given, Receiving, Answered
 //! ```
 //!
+//! A runtime with hooks for snapshots asks `restore/next` before its first `next`: Starting ─> Restorable, where it waits
+//! to be written to a snapshot, or Starting ─> Restoring where there is nothing to wait for.
+//!
 //! A runtime that asks again while it has an event (Given) gets the same event again, as from Lambda: so an event that
 //! went into a dead connection is not lost.
 
 use super::EXTENSIONS_MAX;
+use super::RestoreNext;
 use super::event::{DeliverError, ExtensionReport, RuntimeEvent};
 use super::extension::{Extension, ExtensionState, Failure, Subscriptions};
 use super::refusal::Refusal;
@@ -24,12 +28,17 @@ pub(super) struct Machine {
     runtime: Runtime,
     extensions: Vec<Extension>,
     life: Life,
+    restore: RestoreNext,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Runtime {
     /// Has not asked for an event yet.
     Starting,
+    /// Has asked `restore/next`, and waits there to be written to a snapshot.
+    Restorable,
+    /// Was told that it is restored, and has not asked for an event yet: its hooks run.
+    Restoring,
     /// Reported that it cannot initialise.
     InitFailed,
     /// Done; some extension is not. `polling`: its `next` waits, here and in `Idle`.
@@ -84,6 +93,10 @@ pub(super) enum Input<'a> {
     AnswerEnds { id: &'a str },
     /// POST /runtime/init/error.
     InitError,
+    /// GET /runtime/restore/next.
+    RestorePoll,
+    /// POST /runtime/restore/error.
+    RestoreError,
     /// POST /extension/register.
     Register { name: &'a str, events: Subscriptions },
     /// GET /extension/event/next, by the extension's index.
@@ -123,11 +136,12 @@ pub(super) enum Effect {
 }
 
 impl Machine {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(restore: RestoreNext) -> Self {
         Self {
             runtime: Runtime::Starting,
             extensions: Vec::new(),
             life: Life::Serving,
+            restore,
         }
     }
 
@@ -144,6 +158,8 @@ impl Machine {
             Input::AnswerBegins { id } => self.answer_begins(id),
             Input::AnswerEnds { id } => self.answer_ends(id),
             Input::InitError => self.init_error(),
+            Input::RestorePoll => self.restore_poll(effects),
+            Input::RestoreError => self.restore_error(),
             Input::Register { name, events } => self.register(name, events, effects),
             Input::ExtensionPoll(index) => self.extension_poll(index, effects),
             Input::ExtensionPollLost(index) => self.extension_poll_lost(index),
@@ -230,7 +246,7 @@ impl Machine {
 
     fn poll(&mut self, effects: &mut Vec<Effect>) -> Result<Verdict, Refusal> {
         let done = match &mut self.runtime {
-            Runtime::InitFailed | Runtime::Receiving { .. } => return Err(self.refuse("Ready")),
+            Runtime::InitFailed | Runtime::Restorable | Runtime::Receiving { .. } => return Err(self.refuse("Ready")),
             Runtime::Given { .. } => return Ok(Verdict::Take),
             Runtime::Queued { id } => {
                 let id = std::mem::take(id);
@@ -242,7 +258,7 @@ impl Machine {
                 *polling = true;
                 return Ok(Verdict::Wait);
             }
-            Runtime::Starting => RuntimeEvent::RuntimeReady,
+            Runtime::Starting | Runtime::Restoring => RuntimeEvent::RuntimeReady,
             Runtime::Answered { .. } | Runtime::Abandoned => RuntimeEvent::RuntimeIdle,
         };
         self.runtime = Runtime::Settling { polling: true };
@@ -284,6 +300,34 @@ impl Machine {
     fn init_error(&mut self) -> Result<Verdict, Refusal> {
         if self.runtime != Runtime::Starting {
             return Err(self.refuse("InitError"));
+        }
+        self.runtime = Runtime::InitFailed;
+        Ok(Verdict::Done)
+    }
+
+    fn restore_poll(&mut self, effects: &mut Vec<Effect>) -> Result<Verdict, Refusal> {
+        match (self.restore, &self.runtime) {
+            (RestoreNext::Unknown, _) => Err(Refusal::PathUnknown),
+            (RestoreNext::AtOnce, Runtime::Starting | Runtime::Restoring) => {
+                self.runtime = Runtime::Restoring;
+                Ok(Verdict::Take)
+            }
+            (RestoreNext::Held, Runtime::Restorable) => Ok(Verdict::Wait),
+            (RestoreNext::Held, Runtime::Starting) => {
+                self.runtime = Runtime::Restorable;
+                effects.push(Effect::Report(RuntimeEvent::Restorable));
+                Ok(Verdict::Wait)
+            }
+            _ => Err(self.refuse("Restoring")),
+        }
+    }
+
+    fn restore_error(&mut self) -> Result<Verdict, Refusal> {
+        if self.restore == RestoreNext::Unknown {
+            return Err(Refusal::PathUnknown);
+        }
+        if self.runtime != Runtime::Restoring {
+            return Err(self.refuse("RestoreError"));
         }
         self.runtime = Runtime::InitFailed;
         Ok(Verdict::Done)
@@ -420,6 +464,7 @@ impl Runtime {
         match self {
             Self::Starting => "Started",
             Self::InitFailed => "InitError",
+            Self::Restorable | Self::Restoring => "Restoring",
             Self::Settling { .. } | Self::Idle { .. } | Self::Queued { .. } => "Ready",
             Self::Given { .. } => "Running",
             Self::Receiving { .. } => "InvocationResponse",

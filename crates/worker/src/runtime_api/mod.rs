@@ -25,9 +25,11 @@ mod extension;
 mod extension_calls;
 mod function_response;
 mod invocation_calls;
+mod kept;
 mod machine;
 mod many;
 mod refusal;
+mod restore_calls;
 mod route;
 mod server;
 mod shared;
@@ -38,6 +40,7 @@ mod tests;
 
 pub(crate) use answer::{RuntimeAnswer, StreamEnd};
 pub(crate) use event::{DeliverError, ExtensionReport, RuntimeEvent, ShutdownReason, TooManyExtensions};
+pub(crate) use kept::{KeptConnection, KeptError};
 pub(crate) use telemetry::{TelemetryEvent, TelemetryRecord};
 
 use api::Invocation;
@@ -46,7 +49,7 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Largest buffered response: 6 MiB and 100 bytes. Lambda says so itself, in `Function.ResponseSizeTooLarge`.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
@@ -69,6 +72,19 @@ pub(crate) struct RuntimeApiParts {
     pub(crate) connector: Option<Connector>,
     /// Invocations that the runtime takes at once; 1 of an ordinary one.
     pub(crate) invocations_max: usize,
+    /// What `restore/next` is for.
+    pub(crate) restore: RestoreNext,
+}
+
+/// How the server takes `GET /runtime/restore/next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestoreNext {
+    /// Not at all: the function has no SnapStart.
+    Unknown,
+    /// It is answered at once: the processes are restored, or no snapshot is taken of them.
+    AtOnce,
+    /// It waits: the processes will be written to a snapshot. Connections are watched for that, see [`kept`].
+    Held,
 }
 
 /// The function, as extensions are told.
@@ -88,6 +104,8 @@ pub(crate) struct FunctionDescription {
 pub(crate) struct RuntimeApi {
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
+    /// Connections that restored processes have brought along.
+    resumed: JoinSet<()>,
 }
 
 impl RuntimeApi {
@@ -100,7 +118,34 @@ impl RuntimeApi {
         let (events, receiver) = mpsc::channel(event::EVENTS_QUEUED_MAX);
         let shared = Arc::new(Shared::new(parts, events));
         let accepting = tokio::spawn(server::accept(listener, Arc::clone(&shared)));
-        (Self { shared, accepting }, receiver)
+        let resumed = JoinSet::new();
+        let api = Self {
+            shared,
+            accepting,
+            resumed,
+        };
+        (api, receiver)
+    }
+
+    /// Notes all connections and what waits on them, for a snapshot that is taken now; only of [`RestoreNext::Held`].
+    pub(crate) fn note_connections(&self) -> Result<Vec<KeptConnection>, KeptError> {
+        self.shared
+            .keeper
+            .as_ref()
+            .map_or(Ok(Vec::new()), |keeper| keeper.note())
+    }
+
+    /// Whether nothing has come over any connection since they were noted.
+    pub(crate) fn is_as_noted(&self) -> bool {
+        self.shared.keeper.as_ref().is_none_or(|keeper| keeper.is_as_noted())
+    }
+
+    /// Serves connections of restored processes, each with what had come over it before: as if it came now.
+    pub(crate) fn resume(&mut self, connections: Vec<(tokio::net::TcpStream, Vec<u8>)>) {
+        for (stream, come) in connections {
+            self.resumed
+                .spawn(server::resume(stream, come, Arc::clone(&self.shared)));
+        }
     }
 
     /// Names the external extensions (file names in /opt/extensions) before they are started. With an empty list

@@ -4,7 +4,7 @@ use super::body::Answer;
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::telemetry::Interface;
-use super::{extension_calls, function_response, invocation_calls};
+use super::{extension_calls, function_response, invocation_calls, restore_calls};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,6 +19,8 @@ pub(super) enum Route<'a> {
     Response(&'a str),
     Error(&'a str),
     InitError,
+    RestoreNext,
+    RestoreError,
     Register,
     ExtensionNext,
     ExtensionInitError,
@@ -40,6 +42,8 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         Route::Response(id) => function_response::response(shared, id, request).await,
         Route::Error(id) => invocation_calls::error(shared, id, request).await,
         Route::InitError => invocation_calls::init_error(shared, request).await,
+        Route::RestoreNext => restore_calls::next(shared).await,
+        Route::RestoreError => restore_calls::error(shared, request).await,
         Route::Register => extension_calls::register(shared, request).await,
         Route::ExtensionNext => extension_calls::next(shared, request.headers()).await,
         Route::ExtensionInitError => extension_calls::init_error(shared, request).await,
@@ -55,6 +59,8 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refu
     let (wanted, route) = match path {
         "/2018-06-01/runtime/invocation/next" => (Method::GET, Route::Next),
         "/2018-06-01/runtime/init/error" => (Method::POST, Route::InitError),
+        "/2018-06-01/runtime/restore/next" => (Method::GET, Route::RestoreNext),
+        "/2018-06-01/runtime/restore/error" => (Method::POST, Route::RestoreError),
         "/2018-06-01/ping" => (Method::GET, Route::Ping),
         "/2020-01-01/extension/event/next" => (Method::GET, Route::ExtensionNext),
         "/2020-01-01/extension/register" => (Method::POST, Route::Register),

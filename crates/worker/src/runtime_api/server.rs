@@ -1,5 +1,6 @@
 //! Connections of one environment.
 
+use super::kept::{Keeper, Resumed};
 use super::route;
 use super::shared::Shared;
 use hyper::server::conn::http1;
@@ -8,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -32,7 +34,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < connections_max => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&shared)));
+                    connections.spawn(serve_new(stream, Arc::clone(&shared)));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -41,11 +43,29 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Serves one connection. There is no time limit on purpose: a runtime is silent while it works, and a frozen one for
-/// as long as nobody needs it. When the other end hangs up, hyper drops the call that waits, and its poll with it.
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve_new(stream: TcpStream, shared: Arc<Shared>) {
     // Answers are small and each is waited for; without this the kernel may hold them back.
     let _ = stream.set_nodelay(true);
+    match shared.keeper.clone() {
+        None => serve(stream, shared).await,
+        // What cannot be watched cannot be written, and is not served.
+        Some(keeper) => {
+            if let Ok(stream) = Keeper::watch(&keeper, stream) {
+                serve(stream, shared).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection on which something has come before.
+pub(super) async fn resume(stream: TcpStream, come: Vec<u8>, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    serve(Resumed::new(stream, come), shared).await;
+}
+
+/// Serves one connection. There is no time limit on purpose: a runtime is silent while it works, and a frozen one for
+/// as long as nobody needs it. When the other end hangs up, hyper drops the call that waits, and its poll with it.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(route::answer(&shared, request).await) }

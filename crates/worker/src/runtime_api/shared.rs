@@ -5,12 +5,13 @@
 use super::answer::RuntimeAnswer;
 use super::event::{DeliverError, ExtensionReport, RuntimeEvent, ShutdownReason, TooManyExtensions};
 use super::extension::Subscriptions;
+use super::kept::Keeper;
 use super::machine::{Effect, Input, Machine, Notice, Verdict};
 use super::many::{Many, Taken, WaitingPoll};
 use super::refusal::Refusal;
 use super::server::CONNECTIONS_MAX;
 use super::telemetry::Telemetry;
-use super::{FunctionDescription, RuntimeApiParts};
+use super::{FunctionDescription, RestoreNext, RuntimeApiParts};
 use api::{Invocation, ResponseMode};
 use bytes::Bytes;
 use serde_json::json;
@@ -25,6 +26,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Telemetry,
     /// Set if the runtime takes several invocations at once: these are then here and not in the machine.
     many: Option<Arc<Many>>,
+    /// Set if the environment is to be written to a snapshot: what its connections wait for.
+    pub(super) keeper: Option<Arc<Keeper>>,
     inner: Mutex<Inner>,
 }
 
@@ -94,7 +97,7 @@ pub(super) struct Answering {
 impl Shared {
     pub(super) fn new(parts: RuntimeApiParts, events: mpsc::Sender<RuntimeEvent>) -> Self {
         let inner = Inner {
-            machine: Machine::new(),
+            machine: Machine::new(parts.restore),
             effects: Vec::new(),
             event: None,
             answer: None,
@@ -108,6 +111,7 @@ impl Shared {
             function: parts.function,
             telemetry: Telemetry::new(parts.connector),
             many: (parts.invocations_max > 1).then(|| Arc::new(Many::new(parts.invocations_max))),
+            keeper: (parts.restore == RestoreNext::Held).then(Arc::default),
             inner: Mutex::new(inner),
         }
     }
@@ -235,6 +239,19 @@ impl Shared {
         let mut inner = self.lock();
         self.apply(&mut inner, Input::InitError)?;
         inner.report(RuntimeEvent::InitError { error_type, body });
+        Ok(())
+    }
+
+    /// The runtime asks whether it is restored: whether it has to wait.
+    pub(super) fn is_held_before_restore(&self) -> Result<bool, Refusal> {
+        Ok(self.apply(&mut self.lock(), Input::RestorePoll)? == Verdict::Wait)
+    }
+
+    /// The runtime's report that a hook after the restore failed.
+    pub(super) fn restore_error(&self, error_type: Option<String>, body: Bytes) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        self.apply(&mut inner, Input::RestoreError)?;
+        inner.report(RuntimeEvent::RestoreError { error_type, body });
         Ok(())
     }
 

@@ -149,6 +149,8 @@ impl Fixture {
         assert_eq!(self.mounts.mounted.load(Ordering::Relaxed), 0, "images are mounted");
         let report = self.functions.report();
         assert_eq!((report.idle, report.busy, report.starting), (0, 0, 0));
+        let mut snapshots = fs::read_dir(self.directory.path().join("snapshots")).expect("the worker made it");
+        assert!(snapshots.next().is_none(), "a snapshot is left");
         let (cgroup, directory) = (self.cgroup.clone(), self.directory.path().to_owned());
         drop(self);
         wait_until_nothing_is_left(&cgroup, &directory).await;
@@ -215,6 +217,7 @@ pub(crate) fn lease(revision: &str) -> Lease {
         },
         network: Network::Off,
         initialization: Initialization::OnDemand,
+        snapshot: None,
     }
 }
 

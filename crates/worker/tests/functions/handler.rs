@@ -114,11 +114,40 @@ pub(crate) fn main() -> ExitCode {
         Ok("never") => sleep(Duration::from_secs(3600)),
         _ => {}
     }
+    restore(&mut api);
     let mut count = 0;
     loop {
         let event = api.next();
         count += 1;
         serve(&mut api, &event, count);
+    }
+}
+
+/// SnapStart's protocol, where the test asks for it.
+fn restore(api: &mut Api) {
+    let Ok(after) = std::env::var("RESTORE") else {
+        return;
+    };
+    // What is known before the snapshot is what clones share.
+    begin();
+    match after.as_str() {
+        "no hooks" => return,
+        "child" => {
+            let beside = "(setsid /bin/sleep 3600 &) ; exit 0";
+            let started = Command::new("/bin/sh").args(["-c", beside]).status();
+            started.expect("a shell runs");
+        }
+        _ => {}
+    }
+    api.call("GET /2018-06-01/runtime/restore/next HTTP/1.1", b"");
+    match after.as_str() {
+        "fail" => {
+            api.fail("restore", "Runtime.AfterRestoreError");
+            exit(65);
+        }
+        "exit" => exit(4),
+        "hang" => sleep(Duration::from_secs(3600)),
+        _ => println!("hooks have run"),
     }
 }
 

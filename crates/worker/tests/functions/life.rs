@@ -25,7 +25,9 @@ pub(crate) async fn an_event_is_answered_and_the_environment_used_again() {
     let first: serde_json::Value = serde_json::from_slice(body).unwrap();
     assert_eq!(first["event"], json!({"a": 1}));
     let start = reply.ending.await.unwrap().report.cold_start.unwrap();
-    let parts: Vec<&str> = start.parts.iter().map(|part| part.name.as_str()).collect();
+    let parts = start.parts.iter().map(|part| part.name.as_str());
+    // A busy machine makes the wait for a turn a part.
+    let parts: Vec<&str> = parts.filter(|name| *name != "wait").collect();
     assert_eq!(parts, ["mount", "sandbox", "runtime", "init", "first_byte"]);
     assert!(start.total_us > 0);
     // Two fresh images, of which the stand-in says that two bytes were read.
@@ -61,7 +63,7 @@ pub(crate) async fn five_at_once_get_five_environments() {
 pub(crate) async fn the_one_used_last_serves_next() {
     let fixture = Fixture::new(FunctionSettings::default()).await;
     let lease = lease("one");
-    let (slow, quick) = (json!({"do": "sleep", "ms": 1000}), json!({}));
+    let (slow, quick) = (json!({"do": "sleep", "ms": 5000}), json!({}));
     let (_, quick_one) = tokio::join!(fixture.ask(&lease, &slow), async {
         wait_for("the slow one is served", || fixture.functions.report().busy == 1).await;
         fixture.ask(&lease, &quick).await.0["begin"].clone()
@@ -142,7 +144,7 @@ pub(crate) async fn no_room_is_said() {
     };
     let fixture = Fixture::new(settings).await;
     let lease = lease("one");
-    let slow = json!({"do": "sleep", "ms": 500});
+    let slow = json!({"do": "sleep", "ms": 5000});
     let (answer, refused) = tokio::join!(fixture.ask(&lease, &slow), async {
         wait_for("it is served", || fixture.functions.report().busy == 1).await;
         fixture.invoke(&lease, &json!({})).await

@@ -9,6 +9,10 @@ mod fixture;
 mod handler;
 mod life;
 mod logs;
+mod snapshots;
+#[path = "../../src/runtime_api/tests/clients/tools.rs"]
+#[expect(dead_code, reason = "the unit tests use more of it")]
+mod tools;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -51,6 +55,17 @@ const TESTS: &[Test] = tests![
     logs::lines_of_an_invocation,
     logs::json_records,
     logs::variables_of_a_function,
+    snapshots::clones_go_on_where_the_snapshot_was_taken,
+    snapshots::a_runtime_without_hooks_is_written_in_its_first_poll,
+    snapshots::awslambdaric_runs_its_hooks_in_each_clone,
+    snapshots::aws_lambda_ric_is_restored,
+    snapshots::a_rust_function_is_restored,
+    snapshots::what_cannot_be_restored_initialises_and_says_why,
+    snapshots::failed_hooks_are_lambdas,
+    snapshots::failures_say_whose_they_are,
+    snapshots::a_full_disk_is_named,
+    snapshots::a_snapshot_that_nobody_waits_for_is_not_kept,
+    snapshots::a_worker_killed_while_it_takes_and_restores_leaves_nothing,
 ];
 
 fn main() -> ExitCode {
@@ -64,6 +79,7 @@ fn main() -> ExitCode {
         fixture::SPAWNER => sandbox::run_spawner(),
         fixture::RUNTIME => handler::main(),
         life::VICTIM => life::victim(),
+        snapshots::VICTIM => snapshots::victim(),
         wanted => run(wanted),
     }
 }

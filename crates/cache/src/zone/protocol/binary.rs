@@ -13,7 +13,7 @@
 //!     24         extras, key, value
 //! ```
 
-use super::{Command, ProtocolError, Replies, Reply, garbage, key, value_bytes};
+use super::{Command, ProtocolError, Replies, Reply, garbage, value_bytes};
 use crate::zone::fragment::HEADER_BYTES;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncRead;
@@ -31,19 +31,22 @@ const LOG_IN: u8 = 0x21;
 const NOT_FOUND: u16 = 0x01;
 const NOT_AUTHORIZED: u16 = 0x20;
 
-/// Flags and time to live of a set: none.
-const SET_EXTRAS: &[u8] = &[0; 8];
+/// Flags of a set; seconds to live come after them, 0 for as long as there is room.
+const SET_FLAGS: [u8; 4] = [0; 4];
 
 /// Writes what goes before the payload; nothing goes after it.
 pub(super) fn command(command: &Command, head: &mut Vec<u8>) {
+    let key = command.key().to_string();
+    let key = key.as_bytes();
     match command {
-        Command::Get { id, .. } => question(head, GET, (b"", key(id).as_bytes()), 0),
-        Command::Delete { id } => question(head, DELETE, (b"", key(id).as_bytes()), 0),
+        Command::Get { .. } | Command::Look { .. } => question(head, GET, (b"", key), 0),
+        Command::Delete { .. } => question(head, DELETE, (b"", key), 0),
         Command::Set { fragment } => {
             let bytes = HEADER_BYTES + fragment.payload.len();
-            question(head, SET, (SET_EXTRAS, key(&fragment.id).as_bytes()), bytes);
+            question(head, SET, (&set_extras(0), key), bytes);
             head.extend_from_slice(&fragment.header());
         }
+        Command::Keep { value, life_s, .. } => question(head, SET, (&set_extras(*life_s), key), value.len()),
     }
 }
 
@@ -55,6 +58,13 @@ pub(super) fn login(user: &str, password: &str) -> Zeroizing<Vec<u8>> {
         bytes.extend_from_slice(part.as_bytes());
     }
     bytes
+}
+
+fn set_extras(life_s: u32) -> [u8; 8] {
+    let mut extras = [0; 8];
+    extras[..4].copy_from_slice(&SET_FLAGS);
+    extras[4..].copy_from_slice(&life_s.to_be_bytes());
+    extras
 }
 
 fn question(head: &mut Vec<u8>, operation: u8, (extras, key): (&[u8], &[u8]), value_bytes: usize) {

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! mg KEY v          ->  VA BYTES, value  |  EN
-//! ms KEY BYTES, value   ->  HD  |  SERVER_ERROR why
+//! ms KEY BYTES [T SECONDS], value   ->  HD  |  SERVER_ERROR why
 //! md KEY            ->  HD  |  NF
 //! set login 0 0 N, "user password"  ->  STORED  |  CLIENT_ERROR why
 //! ```
 
-use super::{Command, ProtocolError, Replies, Reply, garbage, key, value_bytes};
+use super::{Command, ProtocolError, Replies, Reply, garbage, value_bytes};
 use crate::zone::fragment::HEADER_BYTES;
 use tokio::io::AsyncRead;
 use zeroize::Zeroizing;
@@ -17,13 +17,12 @@ const LINE_BYTES_MAX: usize = 2048;
 
 /// Writes what goes before the payload; gives what goes after it.
 pub(super) fn command(command: &Command, head: &mut Vec<u8>) -> &'static [u8] {
+    let key = command.key();
     let line = match command {
-        Command::Get { id, .. } => format!("mg {} v\r\n", key(id)),
-        Command::Delete { id } => format!("md {}\r\n", key(id)),
-        Command::Set { fragment } => {
-            let bytes = HEADER_BYTES + fragment.payload.len();
-            format!("ms {} {bytes}\r\n", key(&fragment.id))
-        }
+        Command::Get { .. } | Command::Look { .. } => format!("mg {key} v\r\n"),
+        Command::Delete { .. } => format!("md {key}\r\n"),
+        Command::Set { fragment } => format!("ms {key} {}\r\n", HEADER_BYTES + fragment.payload.len()),
+        Command::Keep { value, life_s, .. } => format!("ms {key} {} T{life_s}\r\n", value.len()),
     };
     head.extend_from_slice(line.as_bytes());
     match command {
@@ -31,7 +30,8 @@ pub(super) fn command(command: &Command, head: &mut Vec<u8>) -> &'static [u8] {
             head.extend_from_slice(&fragment.header());
             b"\r\n"
         }
-        Command::Get { .. } | Command::Delete { .. } => b"",
+        Command::Keep { .. } => b"\r\n",
+        Command::Get { .. } | Command::Look { .. } | Command::Delete { .. } => b"",
     }
 }
 

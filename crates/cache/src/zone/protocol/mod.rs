@@ -1,4 +1,4 @@
-//! What is said to a memcached server: three commands, in either of its two protocols, as bytes and back.
+//! What is said to a memcached server: a few commands, in either of its two protocols, as bytes and back.
 //!
 //! The crates that speak to memcached (`memcache` 0.21, `async-memcached` 0.9) were passed over: the one brings OpenSSL
 //! for TLS, the other has neither TLS nor passwords, and neither lets an answer that nobody waits for any more go by on
@@ -13,10 +13,11 @@ mod meta;
 mod spare;
 
 use super::fragment::{FRAGMENT_BYTES_MAX, Fragment, HEADER_BYTES};
+use super::values::{VALUE_BYTES_MAX, ValueName};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chunk::ChunkId;
 use spare::SpareBuffers;
-use std::io;
+use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Which of memcached's protocols.
@@ -35,8 +36,41 @@ pub(crate) enum Command {
     Get { id: ChunkId, stored_bytes: u32 },
     /// Keep this fragment, in place of any other of its chunk.
     Set { fragment: Fragment },
-    /// Forget the fragment of this chunk.
-    Delete { id: ChunkId },
+    /// The value of this name.
+    Look { name: ValueName },
+    /// Keep this value for so many seconds, at most 30 days: memcached takes more for a date.
+    Keep { name: ValueName, value: Bytes, life_s: u32 },
+    /// Forget what lies there.
+    Delete { key: Key },
+}
+
+/// Under what something lies on a node. Hexadecimal, since the ASCII protocol takes no arbitrary bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Key {
+    /// A chunk's fragment.
+    Fragment(ChunkId),
+    /// A value.
+    Value(ValueName),
+}
+
+impl Command {
+    fn key(&self) -> Key {
+        match self {
+            Self::Get { id, .. } => Key::Fragment(*id),
+            Self::Set { fragment } => Key::Fragment(fragment.id),
+            Self::Look { name } | Self::Keep { name, .. } => Key::Value(*name),
+            Self::Delete { key } => *key,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fragment(id) => write!(formatter, "lambent1:{id}"),
+            Self::Value(name) => write!(formatter, "lambent-value1:{name}"),
+        }
+    }
 }
 
 /// What a node answers.
@@ -83,7 +117,8 @@ impl Dialect {
     pub(crate) fn command(self, command: &Command) -> impl Buf + use<> {
         let payload = match command {
             Command::Set { fragment } => fragment.payload.clone(),
-            Command::Get { .. } | Command::Delete { .. } => Bytes::new(),
+            Command::Keep { value, .. } => value.clone(),
+            Command::Get { .. } | Command::Look { .. } | Command::Delete { .. } => Bytes::new(),
         };
         let mut head = Vec::with_capacity(256);
         let tail: &'static [u8] = match self {
@@ -193,11 +228,6 @@ fn garbage(answer: &[u8]) -> ProtocolError {
     ProtocolError::Garbage { answer }
 }
 
-/// The key of a chunk's fragment. Hexadecimal, since the ASCII protocol takes no arbitrary bytes.
-fn key(id: &ChunkId) -> String {
-    format!("lambent1:{id}")
-}
-
 fn value_bytes(announced: u64) -> Result<usize, ProtocolError> {
     usize::try_from(announced)
         .ok()
@@ -206,6 +236,7 @@ fn value_bytes(announced: u64) -> Result<usize, ProtocolError> {
 }
 
 const _: () = assert!(FRAGMENT_BYTES_MAX < 1 << 20, "memcached's items end at 1 MiB");
+const _: () = assert!(VALUE_BYTES_MAX <= FRAGMENT_BYTES_MAX, "no longer answer is taken");
 const _: () = assert!(
     HEADER_BYTES < HEAD_BYTES,
     "a header is read with the answer's first line"

@@ -113,8 +113,26 @@ fn commands_are_written() {
     assert_eq!(written(Dialect::Meta, &set), expected);
     let get = Command::Get { id, stored_bytes: 10 };
     assert_eq!(written(Dialect::Meta, &get), format!("mg lambent1:{id} v\r\n"));
+    let name = ValueName::from_bytes(*id.as_bytes());
+    let keep = Command::Keep {
+        name,
+        value: Bytes::from_static(b"sealed"),
+        life_s: 300,
+    };
     assert_eq!(
-        written(Dialect::Meta, &Command::Delete { id }),
+        written(Dialect::Meta, &keep),
+        format!("ms lambent-value1:{id} 6 T300\r\nsealed\r\n")
+    );
+    let kept = written(Dialect::Binary, &keep);
+    assert_eq!(&kept[28..32], 300_u32.to_be_bytes(), "the time to live");
+    assert!(kept.ends_with(format!("lambent-value1:{id}sealed").as_bytes()));
+    assert_eq!(
+        written(Dialect::Meta, &Command::Look { name }),
+        format!("mg lambent-value1:{id} v\r\n")
+    );
+    let key = Key::Fragment(id);
+    assert_eq!(
+        written(Dialect::Meta, &Command::Delete { key }),
         format!("md lambent1:{id}\r\n")
     );
     let binary = written(Dialect::Binary, &set);

@@ -1,11 +1,14 @@
 """`lambent batch run` from bucket to bucket: moto's, which checks signatures."""
 
+import io
 import json
 import os
 import subprocess
 import unittest
 
 import boto3
+import pyarrow
+import pyarrow.parquet
 import support
 
 
@@ -19,6 +22,7 @@ class BatchInS3(support.FunctionTest):
             aws_secret_access_key=os.environ["S3_SECRET"],
             config=support.NO_RETRIES.merge(support.botocore.config.Config(s3={"addressing_style": "path"})),
         )
+        # Again for each test: in us-east-1 that is no error.
         self.s3.create_bucket(Bucket="rows")
 
     def run_batch(self, source, target, code=0):
@@ -45,6 +49,18 @@ class BatchInS3(support.FunctionTest):
         self.assertIn("is there already", self.run_batch("in/rows.jsonl", "out/scores.jsonl", code=1).stderr)
         missing = self.run_batch("in/none.jsonl", "out/none.jsonl", code=1).stderr
         self.assertIn("cannot read s3://rows/in/none.jsonl", missing)
+
+    def test_parquet_goes_from_object_to_object(self):
+        # More than one piece of 8 MiB, in and out, of what does not compress.
+        table = pyarrow.table({"n": list(range(120)), "filler": [os.urandom(100_000).hex() for _ in range(120)]})
+        rows = io.BytesIO()
+        pyarrow.parquet.write_table(table, rows)
+        self.s3.put_object(Bucket="rows", Key="in/rows.parquet", Body=rows.getvalue())
+        summary = json.loads(self.run_batch("in/rows.parquet", "out/scores.parquet").stdout)
+        self.assertEqual((summary["records"], summary["errors"]), (120, 0))
+        body = self.s3.get_object(Bucket="rows", Key="out/scores.parquet")["Body"].read()
+        results = pyarrow.parquet.read_table(io.BytesIO(body)).to_pylist()
+        self.assertEqual([json.loads(result["response"]) for result in results], table.to_pylist())
 
 
 if __name__ == "__main__":

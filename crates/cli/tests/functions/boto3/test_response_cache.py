@@ -138,7 +138,7 @@ class ResponseCache(FunctionTest):
         self.assertEqual(len({response["ResponseMetadata"]["RequestId"] for response in results}), 12)
 
     def test_an_answer_is_good_for_its_time(self):
-        name = self.cached("ttl:1")
+        name = self.cached("ttl:5")
         self.assertEqual(self.found(name)[0], "miss")
         eventually(lambda: self.found(name)[0] == "miss", "the answer grows old")
         self.assertEqual(self.found(name)[0], "hit")

@@ -31,6 +31,15 @@ def handler(event, context):
 """
 
 
+def capacity(most):
+    """CapacityProviderConfig that names the machines of the endpoint."""
+    arn = function_arn("any").replace("function:any", "capacity-provider:lambent")
+    config = {"CapacityProviderArn": arn}
+    if most is not None:
+        config["PerExecutionEnvironmentMaxConcurrency"] = most
+    return {"LambdaManagedInstancesCapacityProviderConfig": config}
+
+
 class SharedEnvironments(FunctionTest):
     def shared(self, concurrency="4", **settings):
         """A function of the handler with the tag, whose first environment runs."""
@@ -39,14 +48,14 @@ class SharedEnvironments(FunctionTest):
             Handler="app.handler",
             Runtime="python3.11",
             Tags={"lambent:concurrency": concurrency},
-            **settings,
+            **{"MemorySize": 1769, **settings},
         )
         self.assertEqual(self.ask(name)["told"], concurrency)
         return name
 
     def test_invocations_share_an_environment(self):
         name = self.shared()
-        calls = [lambda item=item: self.invoke(name, {"item": item, "seconds": 1}) for item in range(4)]
+        calls = [lambda item=item: self.invoke(name, {"item": item, "seconds": 3}) for item in range(4)]
         responses = together(calls)
         answers = [json.loads(response["Payload"]) for response in responses]
         self.assertEqual([answer["item"] for answer in answers], [0, 1, 2, 3])
@@ -59,7 +68,7 @@ class SharedEnvironments(FunctionTest):
 
     def test_beyond_its_seats_another_environment_serves(self):
         name = self.shared("2")
-        answers = together([lambda: self.ask(name, {"seconds": 1}) for _ in range(3)])
+        answers = together([lambda: self.ask(name, {"seconds": 3}) for _ in range(3)])
         environments = [answer["environment"] for answer in answers]
         self.assertEqual(sorted(environments.count(one) for one in set(environments)), [1, 2])
 
@@ -82,7 +91,7 @@ class SharedEnvironments(FunctionTest):
         name = self.shared()
         results = together(
             [
-                lambda: self.failure(name, {"do": "crash", "seconds": 0.5}),
+                lambda: self.failure(name, {"do": "crash", "seconds": 3}),
                 lambda: self.failure(name, {"seconds": 30}),
             ]
         )
@@ -91,7 +100,7 @@ class SharedEnvironments(FunctionTest):
         self.assertEqual(self.ask(name, {"item": 7})["item"], 7)
 
     def test_one_that_takes_too_long_ends_the_environment(self):
-        name = self.shared(Timeout=2)
+        name = self.shared(Timeout=6)
         results = {}
         run = lambda: results.update(late=self.failure(name, {"seconds": 30}))
         late = threading.Thread(target=run)
@@ -103,7 +112,7 @@ class SharedEnvironments(FunctionTest):
         other = self.failure(name, {"seconds": 30})
         late.join()
         self.assertEqual(results["late"]["errorType"], "Sandbox.Timedout", results)
-        self.assertIn("Task timed out after 2.00 seconds", results["late"]["errorMessage"])
+        self.assertIn("Task timed out after 6.00 seconds", results["late"]["errorMessage"])
         self.assertEqual(other["errorType"], "Runtime.ExitError", other)
 
     def test_each_may_have_the_log(self):
@@ -124,3 +133,40 @@ class SharedEnvironments(FunctionTest):
             message = f"The value '{value}' of tag 'lambent:concurrency' is not valid: "
             arguments = {"Tags": {"lambent:concurrency": value}, **resource}
             self.refused("InvalidParameterValueException", self.aws.tag_resource, message, 400, **arguments)
+
+    def test_the_capacity_provider_of_the_endpoint_gives_them_too(self):
+        name = self.create(
+            Code={"ZipFile": zip_of({"app.py": SOURCE})},
+            Handler="app.handler",
+            Runtime="python3.11",
+            CapacityProviderConfig=capacity(4),
+        )
+        self.assertEqual(self.ask(name)["told"], "4")
+        answers = together([lambda: self.ask(name, {"seconds": 1}) for _ in range(4)])
+        self.assertEqual(len({answer["environment"] for answer in answers}), 1)
+        found = self.aws.get_function_configuration(FunctionName=name)["CapacityProviderConfig"]
+        self.assertEqual(found, capacity(4))
+        version = self.aws.publish_version(FunctionName=name)["Version"]
+        self.aws.get_waiter("published_version_active").wait(FunctionName=name, Qualifier=version)
+        self.aws.update_function_configuration(FunctionName=name, CapacityProviderConfig=capacity(None))
+        self.active(name)
+        self.assertIsNone(self.ask(name)["told"])
+        # It belongs to the version.
+        self.assertEqual(self.ask(name, Qualifier=version)["told"], "4")
+
+    def test_capacity_that_is_not_there_is_refused(self):
+        name = self.create()
+        update = self.aws.update_function_configuration
+        own = capacity(4)["LambdaManagedInstancesCapacityProviderConfig"]
+        other = own["CapacityProviderArn"].replace("capacity-provider:lambent", "capacity-provider:other")
+        for code, message, change in [
+            ("ResourceNotFoundException", f"Capacity provider not found: {other}.", {"CapacityProviderArn": other}),
+            ("InvalidParameterValueException", "can be at most 256", {"PerExecutionEnvironmentMaxConcurrency": 257}),
+            ("InvalidParameterValueException", "MemoryGiBPerVCpu", {"ExecutionEnvironmentMemoryGiBPerVCpu": 4.0}),
+        ]:
+            config = {"LambdaManagedInstancesCapacityProviderConfig": {**own, **change}}
+            status = 404 if code == "ResourceNotFoundException" else 400
+            self.refused(code, update, message, status, FunctionName=name, CapacityProviderConfig=config)
+        both = {"CapacityProviderConfig": capacity(2), "SnapStart": {"ApplyOn": "PublishedVersions"}}
+        message = "SnapStart is not supported for functions with CapacityProviderConfig"
+        self.refused("InvalidParameterValueException", update, message, 400, FunctionName=name, **both)

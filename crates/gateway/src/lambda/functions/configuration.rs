@@ -2,7 +2,7 @@
 
 use crate::lambda::date;
 use api::LogFormat;
-use control::{CodeRecord, Configuration, FunctionRecord, PackageType, Reason};
+use control::{CapacityConfig, CodeRecord, Configuration, FunctionRecord, Optimization, PackageType, Reason};
 use serde_json::{Map, Value, json};
 
 /// Members that lists leave out. Source: ListFunctions in the API reference.
@@ -21,6 +21,7 @@ pub(crate) fn configuration(region: &str, record: &FunctionRecord, arn: &str) ->
     let mut members = Map::new();
     put_identity(&mut members, record, arn);
     put_settings(&mut members, &record.configuration);
+    put_snap_start(&mut members, record);
     put_package(&mut members, region, &record.configuration);
     put_states(&mut members, record);
     members
@@ -63,11 +64,6 @@ fn put_settings(members: &mut Map<String, Value>, settings: &Configuration) {
     put(members, "EphemeralStorage", json!({ "Size": settings.tmp_mb }));
     put(members, "Architectures", json!([settings.architecture]));
     put(members, "TracingConfig", json!({ "Mode": settings.tracing }));
-    put(
-        members,
-        "SnapStart",
-        json!({ "ApplyOn": settings.snap_start, "OptimizationStatus": "Off" }),
-    );
     put(members, "LoggingConfig", logging(settings));
     put_some(members, "KMSKeyArn", settings.kms_key.as_deref());
     let target = settings.dead_letter_target.as_ref();
@@ -96,6 +92,20 @@ fn put_settings(members: &mut Map<String, Value>, settings: &Configuration) {
         let systems = systems.map(|system| json!({ "Arn": system.arn, "LocalMountPath": system.local_mount_path }));
         put(members, "FileSystemConfigs", systems.collect::<Vec<_>>());
     }
+    put_some(
+        members,
+        "CapacityProviderConfig",
+        settings.capacity.as_ref().map(capacity),
+    );
+}
+
+fn put_snap_start(members: &mut Map<String, Value>, record: &FunctionRecord) {
+    let (asked, status) = (&record.configuration.snap_start, record.optimization.status());
+    put(
+        members,
+        "SnapStart",
+        json!({ "ApplyOn": asked, "OptimizationStatus": status }),
+    );
 }
 
 fn put_package(members: &mut Map<String, Value>, region: &str, settings: &Configuration) {
@@ -127,6 +137,14 @@ fn put_states(members: &mut Map<String, Value>, record: &FunctionRecord) {
         ["StateReason", "StateReasonCode"],
         lifecycle.state_reason.as_ref(),
     );
+    // An Active version has no reason in Lambda. One without the snapshot that was asked for says here why.
+    if let (true, Optimization::Off { reason }) = (record.is_active(), &record.optimization) {
+        put(
+            members,
+            "StateReason",
+            format!("The function has no snapshot and starts as an ordinary one: {reason}"),
+        );
+    }
     put(members, "LastUpdateStatus", lifecycle.last_update.as_str());
     let names = ["LastUpdateStatusReason", "LastUpdateStatusReasonCode"];
     put_reason(members, names, lifecycle.last_update_reason.as_ref());
@@ -135,6 +153,17 @@ fn put_states(members: &mut Map<String, Value>, record: &FunctionRecord) {
 fn put_reason(members: &mut Map<String, Value>, [text, code]: [&str; 2], reason: Option<&Reason>) {
     put_some(members, text, reason.map(|reason| reason.text.as_str()));
     put_some(members, code, reason.map(|reason| reason.code.as_str()));
+}
+
+fn capacity(config: &CapacityConfig) -> Value {
+    let mut members = Map::new();
+    put(&mut members, "CapacityProviderArn", config.provider.as_str());
+    put_some(
+        &mut members,
+        "PerExecutionEnvironmentMaxConcurrency",
+        config.invocations_max,
+    );
+    json!({ "LambdaManagedInstancesCapacityProviderConfig": members })
 }
 
 fn logging(settings: &Configuration) -> Value {

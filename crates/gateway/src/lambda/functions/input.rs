@@ -4,7 +4,9 @@ use crate::lambda::ApiError;
 use api::LogFormat;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use control::{CodeSource, FileSystemReference, ImageConfig, LoggingSettings, Settings, Variables, VpcConfig};
+use control::{
+    CapacityConfig, CodeSource, FileSystemReference, ImageConfig, LoggingSettings, Settings, Variables, VpcConfig,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -12,7 +14,6 @@ use std::collections::BTreeMap;
 /// Members of CreateFunction and UpdateFunctionConfiguration that change what Lambent does not do.
 const UNSUPPORTED: &[&str] = &[
     "AcceleratorConfig",
-    "CapacityProviderConfig",
     "CodeSigningConfigArn",
     "DurableConfig",
     "PublishTo",
@@ -42,6 +43,20 @@ pub(super) struct SettingsInput {
     logging_config: Option<LoggingInput>,
     vpc_config: Option<VpcInput>,
     file_system_configs: Option<Vec<FileSystemInput>>,
+    capacity_provider_config: Option<CapacityInput>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CapacityInput {
+    lambda_managed_instances_capacity_provider_config: ManagedInstancesInput,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ManagedInstancesInput {
+    capacity_provider_arn: String,
+    per_execution_environment_max_concurrency: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +160,7 @@ impl SettingsInput {
             file_systems: self
                 .file_system_configs
                 .map(|configs| configs.into_iter().map(FileSystemInput::reference).collect()),
+            capacity: self.capacity_provider_config.map(CapacityInput::capacity),
         }
     }
 }
@@ -168,6 +184,16 @@ impl CodeInput {
             (_, _, _, Some(_)) => Err(invalid(
                 "Please do not provide other FunctionCode parameters when providing an ImageUri.",
             )),
+        }
+    }
+}
+
+impl CapacityInput {
+    fn capacity(self) -> CapacityConfig {
+        let instances = self.lambda_managed_instances_capacity_provider_config;
+        CapacityConfig {
+            provider: instances.capacity_provider_arn,
+            invocations_max: instances.per_execution_environment_max_concurrency,
         }
     }
 }
@@ -232,6 +258,16 @@ pub(super) fn check_supported(input: &Map<String, Value>) -> Result<(), ApiError
     if file_systems.is_some_and(|list| list.iter().any(of_s3)) {
         return Err(invalid(
             "Lambent does not implement S3FilesConfig. Remove it from the request.",
+        ));
+    }
+    let instances = input
+        .get("CapacityProviderConfig")
+        .and_then(|config| config.get("LambdaManagedInstancesCapacityProviderConfig"));
+    let memory = instances.and_then(|config| config.get("ExecutionEnvironmentMemoryGiBPerVCpu"));
+    if memory.is_some_and(|value| !value.is_null()) {
+        return Err(invalid(
+            "Lambent does not implement ExecutionEnvironmentMemoryGiBPerVCpu: processors are in proportion to MemorySize. \
+             Remove it from the request.",
         ));
     }
     Ok(())

@@ -75,6 +75,7 @@ impl Registry {
                 .await
                 .unwrap(),
             region: "us-east-1".to_owned(),
+            shared_answers: None,
             settings: GatewaySettings::default(),
         };
         let gateway = Gateway::new(parts).unwrap();

@@ -3,17 +3,21 @@
 //! ```text
 //! seed ─> schedule: which process makes its next call to the store, which one dies, how far the clock moves
 //!              │
-//!   push, push, remove, mount, start, rotate, collect ──── each with a Store of its own over a `GatedStore`
-//!              │                                              (waits for its turn; loses calls and answers)
+//!   push, push, remove, mount, start, rotate, claim, release, collect ── each with a Store of its own over a
+//!              │                                   `GatedStore` (waits for its turn; loses calls and answers)
 //!              └─> judge: after each change of a root or a record, and each deletion, every record's manifest and
-//!                  chunks lie where a read finds them
+//!                  chunks lie where a read finds them, and so does what a server's functions run from
 //! ```
+//! In one of four schedules clocks differ between processes, and are set back by hours and forward by weeks: then a mount of
+//! an image that was removed is promised nothing, and all that lives is promised as much as ever.
+//!
 //! One thread, a clock and a source of randomness of its own: a seed is a schedule. A seed that fails is printed, and
 //! `LAMBENT_GC_SEED=17 cargo test -p store simulation` runs it alone. `LAMBENT_GC_SCHEDULES=100000` runs more of them.
 
 mod gated;
 mod processes;
 mod random;
+mod servers;
 mod world;
 
 use random::Random;
@@ -87,7 +91,7 @@ async fn step(world: &Rc<World>, processes: &mut Vec<processes::Process>) {
     processes.retain(|process| !process.has_ended());
     match world.random(100) {
         // Hours: graces of the schedule are of some hours, too.
-        0..4 => world.advance(world.random(5 * 3_600_000)),
+        0..4 => world.move_clock(),
         4..6 if !processes.is_empty() => {
             let victim = world.random(processes.len() as u64) as usize;
             world.see(|seen| seen.deaths += 1);

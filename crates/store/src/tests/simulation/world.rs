@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::error::Sort;
 use crate::root::RootState;
 use crate::surroundings::Surroundings;
-use crate::{LiveManifest, Settings, Store, layout};
+use crate::{Held, LiveManifest, ServerId, Settings, Store, layout};
 use chunk::{Account, ChunkEntry, ChunkId, Manifest};
 use futures::FutureExt;
 use object_store::memory::InMemory;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How long a root lives in each state: of the order of a schedule's steps of time.
 pub(super) const GRACE: Duration = Duration::from_secs(6 * 3600);
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// What becomes of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,10 @@ pub(super) struct Seen {
     pub(super) rotations: u64,
     pub(super) keys_deleted: u64,
     pub(super) in_lanes: u64,
+    pub(super) claims: u64,
+    pub(super) releases: u64,
+    pub(super) kept_for_others: u64,
+    pub(super) jumps: u64,
     pub(super) deaths: u64,
     pub(super) judgements: u64,
 }
@@ -61,6 +67,10 @@ impl Seen {
             && self.rotations > 0
             && self.keys_deleted > 0
             && self.in_lanes > 0
+            && self.claims > 0
+            && self.releases > 0
+            && self.kept_for_others > 0
+            && self.jumps > 0
             && self.deaths > 0
     }
 }
@@ -79,6 +89,10 @@ impl AddAssign for Seen {
         self.rotations += other.rotations;
         self.keys_deleted += other.keys_deleted;
         self.in_lanes += other.in_lanes;
+        self.claims += other.claims;
+        self.releases += other.releases;
+        self.kept_for_others += other.kept_for_others;
+        self.jumps += other.jumps;
         self.deaths += other.deaths;
         self.judgements += other.judgements;
     }
@@ -87,10 +101,18 @@ impl AddAssign for Seen {
 struct State {
     random: Random,
     now_ms: u64,
+    /// All that the clock ever went forward.
+    elapsed_ms: u64,
+    /// Whether the clock is set now and then, and each process has a clock of its own.
+    has_jumps: bool,
     /// Since when a manifest has no record any more.
     gone: HashMap<String, u64>,
     /// Manifests whose keys a rotation has wrapped anew.
     wrapped_anew: HashSet<ChunkId>,
+    /// What functions of each server run from, and under which name it was found.
+    used: HashSet<(ServerId, String, ChunkId)>,
+    /// Servers that claim or release something at this moment.
+    busy: HashSet<ServerId>,
     /// Whether something changed that the judge should look at.
     is_dirty: bool,
     faults: bool,
@@ -126,7 +148,10 @@ impl Shared {
     /// Notes what is about to change: a record that goes leaves its manifest without one.
     pub(super) fn before_write(&self, objects: &Arc<InMemory>, key: &Path) {
         let tree = key.as_ref().split('/').next();
-        if matches!(tree, Some("roots" | "images" | "chunks" | "manifests" | "keys")) {
+        if matches!(
+            tree,
+            Some("roots" | "images" | "chunks" | "manifests" | "keys" | "held")
+        ) {
             self.lock().is_dirty = true;
         }
         if tree == Some("images")
@@ -142,12 +167,17 @@ impl Shared {
 }
 
 impl World {
-    pub(super) fn new(random: Random) -> Self {
+    pub(super) fn new(mut random: Random) -> Self {
+        let has_jumps = random.below(4) == 0;
         let state = State {
             random,
-            now_ms: 1_000_000_000,
+            now_ms: 10_000_000_000,
+            elapsed_ms: 0,
+            has_jumps,
             gone: HashMap::new(),
             wrapped_anew: HashSet::new(),
+            used: HashSet::new(),
+            busy: HashSet::new(),
             is_dirty: false,
             faults: true,
             seen: Seen::default(),
@@ -171,7 +201,35 @@ impl World {
     }
 
     pub(super) fn advance(&self, ms: u64) {
-        self.shared.lock().now_ms += ms;
+        let mut state = self.shared.lock();
+        state.now_ms += ms;
+        state.elapsed_ms += ms;
+    }
+
+    /// Lets time pass, or sets the clock: back by hours, forward by days.
+    pub(super) fn move_clock(&self) {
+        let has_jumps = self.shared.lock().has_jumps;
+        if !has_jumps || self.random(2) == 0 {
+            return self.advance(self.random(5 * HOUR_MS));
+        }
+        self.see(|seen| seen.jumps += 1);
+        if self.random(2) == 0 {
+            let back = self.random(20 * HOUR_MS);
+            let mut state = self.shared.lock();
+            state.now_ms = state.now_ms.saturating_sub(back);
+        } else {
+            self.advance(self.random(40 * 24 * HOUR_MS));
+        }
+    }
+
+    /// How wrong a process's clock is: up to three hours either way.
+    fn skew_ms(&self) -> u64 {
+        let has_jumps = self.shared.lock().has_jumps;
+        if has_jumps {
+            self.random(6 * HOUR_MS)
+        } else {
+            3 * HOUR_MS
+        }
     }
 
     pub(super) fn end_faults(&self) {
@@ -188,13 +246,15 @@ impl World {
 
     /// A store over these objects with the world's clock and randomness.
     pub(super) fn store(&self, objects: Arc<dyn ObjectStore>) -> Store {
-        let (clock, random) = (self.shared(), self.shared());
+        let (clock, stopwatch, random) = (self.shared(), self.shared(), self.shared());
+        let skew_ms = self.skew_ms();
         let settings = Settings {
             in_flight_requests: 3,
             ..Settings::default()
         };
         Store::over(Backend::over(objects, "simulation"), settings).with_surroundings(Surroundings {
-            clock: Arc::new(move || clock.lock().now_ms),
+            clock: Arc::new(move || clock.lock().now_ms + skew_ms - 3 * HOUR_MS),
+            stopwatch: Arc::new(move || stopwatch.lock().elapsed_ms),
             random: Arc::new(move |bytes| {
                 let mut state = random.lock();
                 bytes.fill_with(|| state.random.next() as u8);
@@ -211,11 +271,52 @@ impl World {
         self.shared.lock().wrapped_anew.insert(manifest);
     }
 
+    /// Until it is dropped, also by a death, nothing else of the server claims or releases.
+    pub(super) fn alone(&self, server: ServerId) -> Option<Alone> {
+        let is_free = self.shared.lock().busy.insert(server);
+        is_free.then(|| Alone {
+            shared: self.shared(),
+            server,
+        })
+    }
+
+    pub(super) fn use_device(&self, server: ServerId, name: &str, manifest: ChunkId) {
+        let mut state = self.shared.lock();
+        state.used.insert((server, name.to_owned(), manifest));
+        state.seen.claims += 1;
+        state.is_dirty = true;
+    }
+
+    pub(super) fn end_use(&self, server: ServerId, name: &str) {
+        self.shared
+            .lock()
+            .used
+            .retain(|used| (used.0, used.1.as_str()) != (server, name));
+    }
+
+    /// Whether a function runs from what is held; else its server died before it looked again.
+    pub(super) fn is_used(&self, held: &Held) -> bool {
+        self.uses(held.server, held.manifest)
+    }
+
+    fn uses(&self, server: ServerId, manifest: ChunkId) -> bool {
+        let state = self.shared.lock();
+        state.used.iter().any(|used| (used.0, used.2) == (server, manifest))
+    }
+
+    /// Whether a fault that a collection reports is one: nobody uses what was held too late.
+    pub(super) fn is_fault(&self, fault: &str) -> bool {
+        let state = self.shared.lock();
+        let is_used = |used: &(ServerId, String, ChunkId)| fault.contains(&used.2.to_string());
+        !fault.starts_with(HELD) || state.used.iter().any(is_used)
+    }
+
     /// Whether a reader may count on a manifest: it has a record, or had one until a grace ago.
     pub(super) fn must_be_readable(&self, manifest: ChunkId) -> bool {
         let state = self.shared.lock();
         let gone = state.gone.get(&manifest.to_string());
-        gone.is_none_or(|gone| state.now_ms - gone < GRACE.as_millis() as u64)
+        // With clocks that are set, only what lives is promised.
+        gone.is_none() || !state.has_jumps && gone.is_none_or(|gone| state.now_ms - gone < GRACE.as_millis() as u64)
     }
 
     /// Every record's manifest and chunks lie where a read finds them.
@@ -232,7 +333,17 @@ impl World {
             .filter(|root| root.state < RootState::Deleting)
             .map(|root| root.generation)
             .collect();
-        for one in live(&store).await.unwrap() {
+        let held = store.list_held().await.unwrap();
+        let used = self.shared.lock().used.clone();
+        for used in used {
+            let is_held = held.iter().any(|held| (held.server, held.manifest) == (used.0, used.2));
+            assert!(is_held, "server {} does not hold what it uses as {}", used.0, used.1);
+        }
+        let is_needed = |one: &LiveManifest| {
+            let holders = held.iter().filter(|held| held.manifest == one.manifest);
+            !one.name.starts_with(HELD) || holders.into_iter().any(|held| self.is_used(held))
+        };
+        for one in live(&store).await.unwrap().into_iter().filter(is_needed) {
             let roots = || readable.iter().copied().filter(|root| *root >= one.generation);
             let manifest = self.find(roots(), |root| layout::manifest(root, one.manifest)).await;
             let manifest = manifest.unwrap_or_else(|| panic!("{} has lost its manifest", one.name));
@@ -262,7 +373,22 @@ impl World {
     }
 }
 
-/// What records live for: here they are `GENERATION MANIFEST`.
+/// How the name of what is held begins.
+const HELD: &str = "server ";
+
+/// While it is there, its server does one thing.
+pub(super) struct Alone {
+    shared: Shared,
+    server: ServerId,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.shared.lock().busy.remove(&self.server);
+    }
+}
+
+/// What records live for, which are `GENERATION MANIFEST` here, and then what servers hold, as `image::live` lists them.
 pub(super) async fn live(store: &Store) -> Result<Vec<LiveManifest>, crate::StoreError> {
     let mut live = Vec::new();
     for (account, name) in store.list_all_records().await? {
@@ -277,6 +403,12 @@ pub(super) async fn live(store: &Store) -> Result<Vec<LiveManifest>, crate::Stor
             });
         }
     }
+    live.extend(store.list_held().await?.into_iter().map(|held| LiveManifest {
+        manifest: held.manifest,
+        generation: held.generation,
+        name: format!("{HELD}{}", held.server),
+        stored_bytes: 0,
+    }));
     Ok(live)
 }
 

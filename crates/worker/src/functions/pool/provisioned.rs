@@ -2,7 +2,9 @@
 //!
 //! A target belongs to a revision. [`Pool::replenish`] gives what is to be started so that each is met, some at a time;
 //! whoever lowers a target ends the surplus, busy ones when they are released. An environment that dies is replaced at
-//! once; when they die again and again, or do not come up, the next is started after a pause that doubles.
+//! once, and one that has had an event says nothing about how it was started: its handler crashed, or took too long. When
+//! they do not come up, or die again and again though nobody asked them anything, the next is started after a pause that
+//! doubles.
 
 use super::{Demand, EnvironmentId, Origin, Patience, Phase, Pool};
 use api::{Initialization, Lease, ProvisionFailure, ProvisionReport, ProvisionTarget};
@@ -21,7 +23,8 @@ const LIVED_WELL: Duration = Duration::from_secs(60);
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
-/// From so many deaths in a row on, the target counts as failed, though each of them had come up.
+/// From so many deaths in a row on, the target counts as failed, though each of them had come up. Those that had an
+/// event are not among them.
 const DEATHS_TO_FAIL: u32 = 3;
 
 /// What is to be there of a revision.
@@ -108,12 +111,15 @@ impl<H: Clone, J> Pool<H, J> {
     /// An environment that was started ahead has died. Gives the pause that follows, if one does.
     pub(crate) fn died(&mut self, id: EnvironmentId, death: Death<'_>) -> Option<Pause> {
         let entry = self.entries.get(&id)?;
-        let revision = Arc::clone(&entry.revision);
+        let (revision, has_served) = (Arc::clone(&entry.revision), entry.has_served);
         self.changes += 1;
         let number = self.changes;
         let target = self.targets.get_mut(&revision)?;
-        if death.lived.is_some_and(|lived| lived >= LIVED_WELL) {
+        if has_served || death.lived.is_some_and(|lived| lived >= LIVED_WELL) {
             target.failures = 0;
+        }
+        if has_served {
+            return None;
         }
         if death.lived.is_none() {
             target.failure = Some(ProvisionFailure::Init(death.why.to_owned()));
@@ -327,7 +333,8 @@ impl<H: Clone, J> Pool<H, J> {
     }
 
     pub(super) fn count_use_of(&mut self, id: EnvironmentId) {
-        if let Some(entry) = self.entries.get(&id) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.has_served = true;
             let (revision, origin) = (Arc::clone(&entry.revision), entry.origin);
             self.count_use(&revision, origin);
         }

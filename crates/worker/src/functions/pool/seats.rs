@@ -79,6 +79,7 @@ mod tests {
         Pool::new(Limits {
             environments_max: 10,
             memory_mb_max: 10_000,
+            starts_max: usize::MAX,
         })
     }
 

@@ -8,6 +8,7 @@ fn pool(environments_max: usize, memory_mb_max: u64) -> TestPool {
     Pool::new(Limits {
         environments_max,
         memory_mb_max,
+        starts_max: usize::MAX,
     })
 }
 

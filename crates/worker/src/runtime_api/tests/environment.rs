@@ -1,6 +1,6 @@
 //! One server on a loopback port, and connections to it that write and read bytes as they are.
 
-use crate::runtime_api::{Connector, FunctionDescription, RuntimeApi, RuntimeApiParts, RuntimeEvent};
+use crate::runtime_api::{Connector, FunctionDescription, RestoreNext, RuntimeApi, RuntimeApiParts, RuntimeEvent};
 use api::{Invocation, ResponseMode};
 use bytes::Bytes;
 use serde_json::Value;
@@ -62,6 +62,7 @@ impl Environment {
             },
             connector,
             invocations_max,
+            restore: RestoreNext::Unknown,
         };
         let (api, events) = RuntimeApi::serve(listener, parts);
         Self { api, address, events }

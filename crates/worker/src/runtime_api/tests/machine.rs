@@ -1,10 +1,11 @@
 //! The machine by tables: inputs one after another, what each is told and what it causes.
 
+use crate::runtime_api::RestoreNext;
 use crate::runtime_api::event::{DeliverError, RuntimeEvent};
 use crate::runtime_api::extension::{ExtensionState, Failure, Subscriptions};
 use crate::runtime_api::machine::Input::{
     AnswerBegins, AnswerEnds, Deliver, Expect, ExtensionFail, ExtensionPoll, ExtensionPollLost, Fail, InitError, Poll,
-    PollLost, Register, Shutdown,
+    PollLost, Register, RestoreError, RestorePoll, Shutdown,
 };
 use crate::runtime_api::machine::Verdict::{Done, Registered, Take, Wait};
 use crate::runtime_api::machine::{Effect, Input, Machine, Notice, Verdict};
@@ -13,7 +14,11 @@ use crate::runtime_api::refusal::Refusal;
 type Step = (Input<'static>, Result<Verdict, Refusal>, Vec<Effect>);
 
 fn check(steps: Vec<Step>) -> Machine {
-    let mut machine = Machine::new();
+    check_with(RestoreNext::Unknown, steps)
+}
+
+fn check_with(restore: RestoreNext, steps: Vec<Step>) -> Machine {
+    let mut machine = Machine::new(restore);
     for (number, (input, verdict, effects)) in steps.into_iter().enumerate() {
         let mut caused = Vec::new();
         let text = format!("step {number}: {input:?}");
@@ -42,6 +47,47 @@ fn idle() -> Vec<Effect> {
 
 fn busy() -> Result<Verdict, Refusal> {
     Err(Refusal::NotDelivered(DeliverError::Busy))
+}
+
+#[test]
+fn a_runtime_that_is_to_be_written_waits() {
+    let restorable = vec![report(RuntimeEvent::Restorable)];
+    check_with(
+        RestoreNext::Held,
+        vec![
+            (RestorePoll, Ok(Wait), restorable),
+            (RestorePoll, Ok(Wait), vec![]),
+            (Poll, refuse("Restoring", "Ready"), vec![]),
+            (RestoreError, refuse("Restoring", "RestoreError"), vec![]),
+        ],
+    );
+    check_with(
+        RestoreNext::Held,
+        vec![ready(), (RestorePoll, refuse("Ready", "Restoring"), vec![])],
+    );
+}
+
+#[test]
+fn a_restored_runtime_goes_on_or_says_what_failed() {
+    check_with(
+        RestoreNext::AtOnce,
+        vec![
+            (RestorePoll, Ok(Take), vec![]),
+            ready(),
+            (RestorePoll, refuse("Ready", "Restoring"), vec![]),
+            (RestoreError, refuse("Ready", "RestoreError"), vec![]),
+        ],
+    );
+    check_with(
+        RestoreNext::AtOnce,
+        vec![
+            (RestoreError, refuse("Started", "RestoreError"), vec![]),
+            (RestorePoll, Ok(Take), vec![]),
+            (RestoreError, Ok(Done), vec![]),
+            (Poll, refuse("InitError", "Ready"), vec![]),
+        ],
+    );
+    check(vec![(RestorePoll, Err(Refusal::PathUnknown), vec![]), ready()]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Targets by stories.
 
 use super::super::{Choice, Demand, EnvironmentId, Limits, Next, Patience, Pool};
-use super::{Death, Fresh, LIVED_WELL, PAUSE_FIRST, PAUSE_MAX, STARTING_MAX, pause_after};
+use super::{DEATHS_TO_FAIL, Death, Fresh, LIVED_WELL, PAUSE_FIRST, PAUSE_MAX, STARTING_MAX, pause_after};
 use crate::functions::test_lease;
 use api::{Initialization, ProvisionFailure, ProvisionReport, ProvisionTarget};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ fn pool(environments_max: usize) -> TestPool {
     Pool::new(Limits {
         environments_max,
         memory_mb_max: u64::MAX,
+        starts_max: usize::MAX,
     })
 }
 
@@ -194,6 +195,46 @@ fn the_dead_are_replaced_at_once_and_later_when_they_die_again() {
     assert_eq!(die(&mut pool, id, soon), Some(2 * PAUSE_FIRST));
     assert!(begin(&mut pool).is_empty(), "it is paused");
     assert_eq!(report(&pool).failure, None);
+}
+
+#[test]
+fn a_crash_of_a_handler_is_no_failure_of_the_start_however_often() {
+    let mut pool = pool(10);
+    let soon = Some(Duration::from_millis(1));
+    let mut id = set(&mut pool, &[("one", 1)])[0];
+    for _ in 0..3 * DEATHS_TO_FAIL {
+        bring_up(&mut pool, &[id]);
+        assert_eq!(warm(&mut pool, "one"), id);
+        assert_eq!(die(&mut pool, id, soon), None);
+        assert_eq!(report(&pool).failure, None);
+        id = begin(&mut pool)[0];
+    }
+    // The same for an event that waited for it.
+    bring_up(&mut pool, &[id]);
+    warm(&mut pool, "one");
+    pool.settling(id);
+    assert!(matches!(pool.choose(demand("one"), "event"), Choice::Wait(_)));
+    assert_eq!(pool.release(id), Next::Serve("event"));
+    assert_eq!(die(&mut pool, id, soon), None);
+    assert_eq!((begin(&mut pool).len(), report(&pool).failure), (1, None));
+}
+
+#[test]
+fn who_dies_again_and_again_without_an_event_fails_by_name() {
+    let mut pool = pool(10);
+    let mut id = set(&mut pool, &[("one", 1)])[0];
+    for death in 1..=DEATHS_TO_FAIL {
+        bring_up(&mut pool, &[id]);
+        pool.leave(id);
+        let (lived, why) = (Some(Duration::from_millis(1)), "it broke");
+        if let Some(pause) = pool.died(id, Death { lived, why }) {
+            pool.end_pause(&pause);
+        }
+        pool.remove(id);
+        let expected = (death == DEATHS_TO_FAIL).then(|| ProvisionFailure::Init(why.to_owned()));
+        assert_eq!(report(&pool).failure, expected, "{death}");
+        id = begin(&mut pool)[0];
+    }
 }
 
 #[test]
