@@ -15,8 +15,14 @@ pub(crate) struct Lambent {
 }
 
 impl Lambent {
-    /// Builds it, with cargo's own progress on the terminal.
+    /// Builds it, with cargo's own progress on the terminal. Where the variable `LAMBENT_PROGRAM` names a release build that
+    /// was made before, that is taken.
     pub(crate) fn build() -> Result<Self> {
+        if let Some(program) = std::env::var_os("LAMBENT_PROGRAM") {
+            return Ok(Self {
+                program: program.into(),
+            });
+        }
         let status = Command::new("cargo")
             .args(["build", "--release", "--quiet", "--package", "cli"])
             .current_dir(workspace())

@@ -47,7 +47,8 @@ fn without_root_the_user_is_missing() {
     let program = tempfile::Builder::new().prefix("lambent").tempfile_in("/tmp").unwrap();
     let path = program.into_temp_path();
     // By a process of its own: a file that this one had open to write could not be run while another test's child has it.
-    let copied = Command::new("cp")
+    let copied = Command::new("install")
+        .arg("--mode=755")
         .arg(env!("CARGO_BIN_EXE_lambent"))
         .arg(&path)
         .status();
