@@ -3,6 +3,7 @@
 //! Every figure is the median of several runs, with the smallest and the largest beside it, on a warm page cache: the
 //! question is what the code costs, not the disk. Results go to `bench/results/` with the machine that made them.
 
+mod assets;
 mod functions;
 mod gc;
 mod machine;

@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::assets::{assets, build_handler};
 use super::{machine, write_results};
 use crate::cache::Cache;
 use crate::corpus;
 use crate::endpoint::Endpoint;
-use crate::lambent::{Lambent, workspace};
+use crate::lambent::Lambent;
 use crate::process;
 use crate::work::Work;
 
@@ -37,7 +38,7 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<()> {
     let lambent = Lambent::build()?;
     let work = cache.work("bench")?;
     let bench = Bench { cache, work: &work };
-    let (bootstrap, root) = (bench.build_handler()?, bench.unpack_image()?);
+    let (bootstrap, root) = (build_handler(bench.work)?, bench.unpack_image()?);
     let data = work.join("data");
     let mut command = Command::new(&lambent.program);
     command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
@@ -61,18 +62,6 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The trivial handler, linked statically.
-    fn build_handler(&self) -> Result<PathBuf> {
-        let bootstrap = self.work.join("bootstrap");
-        process::run(
-            Command::new("rustc")
-                .args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static"])
-                .args(["-Cstrip=symbols", "-o"])
-                .args([&bootstrap, &assets().join("handler.rs")]),
-        )?;
-        Ok(bootstrap)
-    }
-
     /// The Python image as a directory, for the bare start beside ours.
     fn unpack_image(&self) -> Result<PathBuf> {
         let bundle = self.work.join("onnx");
@@ -140,7 +129,3 @@ fn document(runs: u32, tables: &str) -> Result<String> {
 
 /// As in `load.py`.
 const LOAD_SECONDS: u32 = 3;
-
-fn assets() -> PathBuf {
-    workspace().join("xtask/assets/bench")
-}

@@ -9,15 +9,16 @@ pub(super) mod provisioned;
 pub(super) mod response_cache;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::assets::{assets, build_handler};
 use super::{machine, write_results};
 use crate::cache::Cache;
 use crate::endpoint::Endpoint;
-use crate::lambent::{Lambent, workspace};
+use crate::lambent::Lambent;
 use crate::process;
 use crate::work::Work;
 
@@ -51,16 +52,9 @@ impl<'a> Bench<'a> {
         self.work.join("data")
     }
 
-    /// The trivial handler, linked statically.
+    /// The trivial handler.
     fn build_handler(&self) -> Result<PathBuf> {
-        let bootstrap = self.work.join("bootstrap");
-        process::run(
-            Command::new("rustc")
-                .args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static"])
-                .args(["-Cstrip=symbols", "-o"])
-                .args([&bootstrap, &assets().join("handler.rs")]),
-        )?;
-        Ok(bootstrap)
+        build_handler(&self.work)
     }
 
     /// A script of the assets, to be given its arguments.
@@ -93,8 +87,4 @@ impl<'a> Bench<'a> {
             &format!("{head}\n\n{table}\nMachine:\n\n{}", machine::describe()?),
         )
     }
-}
-
-fn assets() -> PathBuf {
-    workspace().join(Path::new("xtask/assets/bench"))
 }
